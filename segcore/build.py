@@ -1,0 +1,166 @@
+"""The only place where settings meet classes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from segcore.checkpoint import read_checkpoint
+from segcore.config import RunConfig
+from segcore.data import (
+    DataIndex,
+    EvaluationLoader,
+    Part,
+    PreparedData,
+    TrainLoader,
+    find_data,
+    prepare_data,
+)
+from segcore.errors import UserError
+from segcore.losses import LOSSES
+from segcore.models import MODELS
+from segcore.optim import OPTIMIZERS, SCHEDULERS, with_warmup
+from segcore.randomness import derive_seed
+
+
+def resolve_device(config: RunConfig) -> torch.device:
+    """The device that the setting means on this machine.  Raises UserError where it has none such."""
+    name = config.execution.device
+    available = torch.cuda.device_count()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= available:
+        raise UserError(f"execution.device = {name}: this machine has {available or 'no'} CUDA devices; use auto or cpu")
+    return device
+
+
+def resolve_threads(config: RunConfig) -> int:
+    """CPU threads of one run."""
+    threads = config.execution.threads
+    return threads if isinstance(threads, int) else len(os.sched_getaffinity(0))
+
+
+def resolve_precision(config: RunConfig, device: torch.device) -> str:
+    """float32, float16 or bfloat16: the setting, or what `auto` means on the device."""
+    if config.trainer.precision != "auto":
+        return config.trainer.precision
+    if device.type == "cuda":
+        return "float16"
+    return "bfloat16" if has_native_bfloat16() else "float32"
+
+
+def has_native_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 matrices natively (AMX); else bfloat16 is slower than float32 there."""
+    if "AMX" not in os.environ.get("ONEDNN_MAX_CPU_ISA", "AMX").upper():
+        return False
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text()
+
+
+def why_unavailable(config: RunConfig, device: torch.device) -> str | None:
+    """Why this machine cannot compute the run, or None where it can."""
+    if config.trainer.precision == "float16" and device.type != "cuda":
+        return "float16 needs a CUDA device, and this run would be on the CPU"
+    return None
+
+
+def build_index(config: RunConfig) -> DataIndex:
+    """The dataset's items, split and content; unpacked, generated or downloaded first where it has to be."""
+    data = config.data
+    return find_data(
+        root=Path(data.root),
+        format=data.format,
+        download=data.download,
+        synthetic_images=data.synthetic_images,
+        validation_fraction=data.validation_fraction,
+        test_fraction=data.test_fraction,
+        split_seed=data.split_seed,
+        cache_dir=Path(data.cache_dir),
+    )
+
+
+def build_data(config: RunConfig, index: DataIndex, progress: Any = None) -> PreparedData:
+    """The decoded dataset, from the cache or made now; progress(done, total) is called while it is made."""
+    return prepare_data(
+        index,
+        image_size=config.data.image_size,
+        max_skipped_fraction=config.data.max_skipped_fraction,
+        cache_dir=Path(config.data.cache_dir),
+        progress=progress,
+    )
+
+
+def build_train_loader(config: RunConfig, part: Part, device: torch.device) -> TrainLoader:
+    """Shuffled, augmented batches; order and augmentation depend on the run's seed and the epoch alone."""
+    return TrainLoader(
+        part,
+        batch_size=config.data.batch_size,
+        device=device,
+        seed=config.seed,
+        rotation_degrees=config.augmentation.rotation_degrees,
+        flip_probability=config.augmentation.flip_probability,
+        border=config.data.border,
+    )
+
+
+def build_evaluation_loader(config: RunConfig, part: Part, device: torch.device) -> EvaluationLoader:
+    """Batches in file order, each of a multiple of `data.batch_size` images, so that the report's batches fit in."""
+    group = config.data.batch_size
+    batch_size = max(1, config.evaluation.batch_size // group) * group
+    return EvaluationLoader(part, batch_size=batch_size, device=device, border=config.data.border)
+
+
+def build_model(config: RunConfig, device: torch.device) -> nn.Module:
+    """The network with weights that depend on the run's seed alone, channels last, on the device."""
+    with torch.random.fork_rng(devices=[]):
+        # torch's layers initialise themselves from the global generator, and take no other.
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        model = MODELS[config.model.name](in_channels=3, out_channels=1)
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def build_loss(config: RunConfig) -> nn.Module:
+    """The training objective."""
+    return LOSSES[config.loss.name]()
+
+
+def build_optimizer(config: RunConfig, model: nn.Module) -> Optimizer:
+    """The optimizer of all parameters."""
+    settings = config.optimizer
+    make = OPTIMIZERS[settings.name]
+    return make(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, momentum=settings.momentum)
+
+
+def build_scheduler(config: RunConfig, optimizer: Optimizer) -> LRScheduler:
+    """The learning-rate schedule, stepped once an epoch."""
+    settings = config.scheduler
+    return with_warmup(
+        optimizer,
+        SCHEDULERS[settings.name],
+        warmup_epochs=settings.warmup_epochs,
+        epochs=config.trainer.epochs,
+        eta_min=settings.eta_min,
+        gamma=settings.gamma,
+    )
+
+
+def load_model(path: Path, device: torch.device) -> tuple[nn.Module, RunConfig, dict[str, Any]]:
+    """The network of a checkpoint file in evaluation mode, the settings that it was trained with, and the metadata.
+
+    The metadata tells `epoch`, `val/dice_per_image` and, once a run is finished, `threshold`.
+    Raises UserError where the file is missing, damaged, or does not fit the network that it names.
+    """
+    tensors, metadata = read_checkpoint(path)
+    try:
+        config = RunConfig.model_validate(metadata["settings"])
+        model = build_model(config, torch.device("cpu"))
+        model.load_state_dict(tensors)
+    except (ValidationError, RuntimeError) as error:
+        raise UserError(f"{path}: does not fit this version of the suite: {error}") from None
+    return model.to(device).eval(), config, metadata

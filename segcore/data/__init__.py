@@ -1,0 +1,19 @@
+"""Finding, reading, caching and augmenting the data."""
+
+from segcore.data.cache import Part, PreparedData, Skipped, prepare_data
+from segcore.data.find import find_data
+from segcore.data.index import DataIndex
+from segcore.data.loader import Batch, Border, EvaluationLoader, TrainLoader
+
+__all__ = [
+    "Batch",
+    "Border",
+    "DataIndex",
+    "EvaluationLoader",
+    "Part",
+    "PreparedData",
+    "Skipped",
+    "TrainLoader",
+    "find_data",
+    "prepare_data",
+]

@@ -1,0 +1,86 @@
+"""One image and its mask from their files to uint8 arrays of the wanted size."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from segcore.data.index import Item, MaskFormat
+
+PET, BACKGROUND, BORDER = 1, 2, 3
+SINGLE_CHANNEL_MODES = ("1", "L", "P", "I", "I;16")
+
+Pixels = NDArray[np.uint8]
+
+
+class UnreadableError(Exception):
+    """This item cannot be used; the message is the reason, without the item's name."""
+
+
+def read_item(item: Item, image_size: int, mask_format: MaskFormat) -> tuple[Pixels, Pixels]:
+    """The image (S, S, 3) and its codes (S, S), 1 pet, 2 background, 3 border, with S = image_size.
+
+    The image is resized with PIL's bicubic filter, its default, the mask with nearest.  An orientation in the EXIF
+    data is not applied: masks are drawn on the pixels as they are stored.  Raises UnreadableError.
+    """
+    image = _open(item.image, "image")
+    mask = _open(item.mask, "trimap" if mask_format == "trimap" else "mask")
+    if mask.size != image.size:
+        raise UnreadableError(
+            f"the mask is {mask.size[0]} x {mask.size[1]} pixels, its image {image.size[0]} x {image.size[1]}"
+        )
+    codes = _trimap_codes(mask) if mask_format == "trimap" else _binary_codes(mask)
+    size = (image_size, image_size)
+    resized = _to_rgb(image).resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(resized), np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
+
+
+def _open(path: Path, kind: str) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
+                raise UnreadableError(f"the {kind} has {image.width} x {image.height} pixels, too many to be one")
+            image.load()
+            return image
+    except UnreadableError:
+        raise
+    except FileNotFoundError as error:
+        raise UnreadableError(f"the {kind} {path.name} is missing") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableError(f"the {kind} {path.name} is no picture that Pillow knows") from error
+    # Broken bytes make Pillow's decoders raise nearly everything, from SyntaxError to struct.error.
+    except Exception as error:
+        raise UnreadableError(f"the {kind} {path.name} cannot be read: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow would clip at 255 instead of scaling.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise UnreadableError(f"the image has mode {image.mode}, whose range is not known; save it with 8 bits")
+    return image.convert("RGB")
+
+
+def _trimap_codes(trimap: Image.Image) -> Pixels:
+    if trimap.mode not in SINGLE_CHANNEL_MODES:
+        raise UnreadableError(f"the trimap has mode {trimap.mode}; it must have one channel with the values 1, 2, 3")
+    values = np.asarray(trimap)
+    if values.min() < PET or values.max() > BORDER:
+        raise UnreadableError(f"the trimap has values from {int(values.min())} to {int(values.max())}, not 1 to 3")
+    return values.astype(np.uint8)
+
+
+def _binary_codes(mask: Image.Image) -> Pixels:
+    if mask.format == "JPEG":
+        raise UnreadableError("the mask is a JPEG, whose compression changes background pixels; save it as PNG")
+    # Of a palette, the index counts, not the colour.
+    values = np.asarray(mask)
+    if values.ndim == 3:
+        has_alpha = mask.mode in ("LA", "RGBA")
+        colours = values[..., :-1] if has_alpha else values
+        foreground = colours.any(axis=-1) & (values[..., -1] > 0 if has_alpha else True)
+    else:
+        foreground = values != 0
+    return np.where(foreground, PET, BACKGROUND).astype(np.uint8)

@@ -1,0 +1,65 @@
+"""Where a run is computed: code, versions and machine, as facts that go to MLflow beside its numbers."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+PROJECT = Path(__file__).resolve().parents[2]
+REPORTED_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "mlflow")
+
+
+def git(*arguments: str) -> str | None:
+    """What git prints of the project's own repository; None without git or outside a repository."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)  # noqa: S603, S607
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout
+
+
+def git_diff() -> str | None:
+    """What the working tree has that its commit has not, untracked files by name; None where there is nothing."""
+    diff = (git("diff", "HEAD") or "") + "".join(
+        f"untracked: {name}\n" for name in (git("ls-files", "--others", "--exclude-standard") or "").splitlines()
+    )
+    return diff or None
+
+
+def describe_device(device: torch.device) -> str:
+    """`cpu` or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def describe_environment(device: torch.device, threads: int) -> dict[str, str | int | bool | None]:
+    """Code, versions and machine of this process."""
+    commit = git("rev-parse", "HEAD")
+    return {
+        "git_commit": commit.strip() if commit else None,
+        "git_dirty": git_diff() is not None if commit else None,
+        "device": describe_device(device),
+        "threads": threads,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "processor": processor_name(),
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in REPORTED_PACKAGES},
+    }
+
+
+def processor_name() -> str:
+    """The CPU's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def installed_packages() -> str:
+    """Every installed distribution as `name==version`, a line each, sorted."""
+    pairs = {f"{item.metadata['Name']}=={item.version}" for item in importlib.metadata.distributions()}
+    return "\n".join(sorted(pairs, key=str.lower)) + "\n"

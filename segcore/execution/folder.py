@@ -1,0 +1,185 @@
+"""A run's folder, `runs/FINGERPRINT/`: all that a run needs to be reported and, later, to be continued.
+
+| file | content |
+| --- | --- |
+| run.json | fingerprints, the attempt's name, when it was made |
+| settings.yaml | every resolved setting |
+| environment.json, data.json | where it ran; the dataset, its parts and what was skipped |
+| state.json | running, finished, failed, diverged, interrupted or missing; the reason; times; process |
+| progress.json | epoch and step of the running training, about once a second |
+| epochs.jsonl, system.jsonl | a line an epoch; a line every few seconds of machine use |
+| results.json | the metrics at the end |
+| best.safetensors | weights of the best epoch |
+| model/ | the same as an MLflow model, until it is delivered |
+| artifacts/ | what goes to MLflow as files |
+| log.txt, lock | the process's output; held while a process works here |
+"""
+
+import fcntl
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from segcore.config import RunConfig, nest
+from segcore.plan import Run
+
+RUNS = Path("runs")
+REPLACED = "replaced"
+LOCK = "lock"
+
+State = Literal["new", "running", "finished", "failed", "diverged", "interrupted", "missing"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Reads and writes one run's files; every write is aside and then renamed, so no reader sees half a file."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Weights of the best epoch."""
+        return self.path / "best.safetensors"
+
+    @property
+    def artifacts(self) -> Path:
+        """Files for MLflow."""
+        return self.path / "artifacts"
+
+    @property
+    def model(self) -> Path:
+        """The MLflow model."""
+        return self.path / "model"
+
+    @property
+    def log(self) -> Path:
+        """The worker's output."""
+        return self.path / "log.txt"
+
+    @property
+    def state(self) -> State:
+        """What became of the run so far; `new` where there is none."""
+        state: State = self.read("state").get("state", "new")
+        return state
+
+    @property
+    def reason(self) -> str | None:
+        """Why it did not finish."""
+        reason: str | None = self.read("state").get("reason")
+        return reason
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The content of NAME.json; empty where there is none."""
+        try:
+            content: dict[str, Any] = json.loads((self.path / f"{name}.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content
+
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Replace NAME.json."""
+        self.write_text(f"{name}.json", json.dumps(content, indent=1))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a text file."""
+        aside = self.path / f".{name}.{os.getpid()}.part"
+        aside.write_text(text)
+        os.replace(aside, self.path / name)
+
+    def append(self, name: str, content: Mapping[str, Any]) -> None:
+        """Add a line to NAME.jsonl."""
+        with (self.path / f"{name}.jsonl").open("a") as file:
+            file.write(json.dumps(content) + "\n")
+
+    def lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """The lines of NAME.jsonl; a last one that is still being written is left out."""
+        path = self.path / f"{name}.jsonl"
+        if not path.is_file():
+            return
+        for line in path.read_text().splitlines(keepends=True):
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+    def config(self) -> RunConfig:
+        """The run's settings."""
+        return RunConfig.model_validate(yaml.safe_load((self.path / "settings.yaml").read_text()))
+
+    def set_state(self, state: State, reason: str | None = None) -> None:
+        """Note what became of the run; keeps the time of its start."""
+        now = time.time()
+        started = self.read("state").get("started", now)
+        ended = None if state == "running" else now
+        self.write("state", {"state": state, "reason": reason, "started": started, "ended": ended, "pid": os.getpid()})
+
+
+def folder_of(run: Run) -> RunFolder:
+    """The folder that belongs to a run, whether it exists or not."""
+    return RunFolder(RUNS / run.fingerprint)
+
+
+def claim(folder: RunFolder) -> int | None:
+    """A descriptor that holds the run's lock for this process and those that inherit it; None if another has it.
+
+    The system frees the lock when the last of them is gone, however it went.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def start_attempt(run: Run, precision: str) -> RunFolder:
+    """A fresh folder for a run, which the caller has claimed; what was in it has been set aside.
+
+    precision: the resolved one, which the settings then hold instead of `auto`.
+    """
+    folder = folder_of(run)
+    folder.artifacts.mkdir(parents=True)
+    folder.write(
+        "run",
+        {
+            "fingerprint": run.fingerprint,
+            "training_fingerprint": run.training_fingerprint,
+            "attempt": uuid.uuid4().hex[:12],
+            "created": time.time(),
+        },
+    )
+    settings = nest(run.config.flat() | {"trainer.precision": precision})
+    folder.write_text("settings.yaml", yaml.safe_dump(settings, sort_keys=False))
+    return folder
+
+
+def set_aside(folder: RunFolder) -> RunFolder | None:
+    """Move what an earlier attempt left to `runs/replaced/FINGERPRINT-ATTEMPT`, and return that; None if nothing."""
+    attempt = folder.read("run").get("attempt")
+    if attempt is None:
+        return None
+    if folder.state == "running":  # and the caller holds the lock
+        folder.set_state("interrupted", "its process is gone")
+    target = RunFolder(folder.path.parent / REPLACED / f"{folder.path.name}-{attempt}")
+    target.path.mkdir(parents=True)
+    for path in folder.path.iterdir():
+        if path.name != LOCK:
+            path.rename(target.path / path.name)
+    return target
+
+
+def find_trained(training_fingerprint: str) -> RunFolder | None:
+    """A finished run of the same training, which differs at most in its evaluation; None where there is none."""
+    for path in sorted(RUNS.glob("*/run.json")):
+        folder = RunFolder(path.parent)
+        same = folder.read("run").get("training_fingerprint") == training_fingerprint
+        if same and folder.state == "finished" and folder.checkpoint.is_file():
+            return folder
+    return None

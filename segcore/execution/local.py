@@ -1,0 +1,129 @@
+"""Runs on this machine, each in a process of its own, several at a time."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from segcore.execution.environment import PROJECT
+from segcore.execution.folder import RunFolder, folder_of
+from segcore.plan import Run
+
+POLL_SECONDS = 0.2
+# A worker that is told to stop notes that it was interrupted; after this it is killed.
+STOP_SECONDS = 15.0
+
+
+@dataclass
+class Job:
+    """A run whose process was started; `ended` once that process is gone."""
+
+    run: Run
+    folder: RunFolder
+    process: subprocess.Popen[bytes]
+    ended: bool = False
+
+    def check(self) -> bool:
+        """Whether the process just ended; a death that the worker could not note is noted here."""
+        if self.ended or self.process.poll() is None:
+            return False
+        self.ended = True
+        if self.folder.state in ("new", "running"):
+            self.folder.set_state("failed", explain_death(self.process.returncode))
+        return True
+
+
+def explain_death(returncode: int) -> str:
+    """Why a process ended that could not say so itself."""
+    if returncode == -9:
+        return "the process was killed (SIGKILL): by hand, or by the system because memory ran out"
+    if returncode < 0:
+        return f"the process was ended by signal {-returncode}; log.txt in its folder may say more"
+    return f"the process ended with status {returncode} before it could report; log.txt in its folder says more"
+
+
+class LocalLauncher:
+    """Starts the runs in their order, at most `jobs` at a time.
+
+    claim: makes the folder of a run that is about to be started, and returns the descriptor of its lock, which the
+    worker inherits; None where another process is at work on the run.
+    """
+
+    def __init__(self, jobs: int, claim: Callable[[Run], int | None]) -> None:
+        self.jobs = jobs
+        self.claim = claim
+
+    def execute(
+        self,
+        runs: Sequence[Run],
+        on_start: Callable[[Job], None],
+        on_tick: Callable[[Sequence[Job]], None],
+        on_end: Callable[[Job], None],
+    ) -> None:
+        """Execute all runs.  The callbacks hear of each start, of the running jobs a few times a second, of each end.
+
+        On KeyboardInterrupt the workers are told to stop, and it is raised on when they have.
+        """
+        waiting, running = list(runs), list[Job]()
+        try:
+            while waiting or running:
+                while len(running) < self.jobs and (run := next_ready(waiting, running)):
+                    waiting.remove(run)
+                    lock = self.claim(run)
+                    if lock is not None:
+                        running.append(launch(run, lock))
+                        on_start(running[-1])
+                for job in [job for job in running if job.check()]:
+                    running.remove(job)
+                    on_end(job)
+                on_tick(running)
+                time.sleep(POLL_SECONDS)
+        finally:
+            stop(running)
+            for job in running:
+                on_end(job)
+
+
+def next_ready(waiting: Sequence[Run], running: Sequence[Job]) -> Run | None:
+    """The first run whose training is not under way: one that differs only in its evaluation takes that over."""
+    under_way = {job.run.training_fingerprint for job in running}
+    return next((run for run in waiting if run.training_fingerprint not in under_way), None)
+
+
+def launch(run: Run, lock: int) -> Job:
+    """Start a run's worker, which takes over the lock; its output goes into the folder's log."""
+    folder = folder_of(run)
+    threads = run.config.execution.threads
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
+    if isinstance(threads, int):
+        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    with folder.log.open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "segcore.execution.worker", str(folder.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            pass_fds=[lock],
+            start_new_session=True,  # Ctrl-C reaches the runner alone, which then tells the workers
+        )
+    os.close(lock)
+    return Job(run, folder, process)
+
+
+def stop(jobs: Sequence[Job]) -> None:
+    """Tell the workers to stop, wait a while, kill those that have not."""
+    for job in jobs:
+        job.process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for job in jobs:
+        try:
+            job.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            job.process.kill()
+            job.process.wait()
+        job.check()
+        if job.folder.state == "failed":
+            job.folder.set_state("interrupted", "stopped by a signal")

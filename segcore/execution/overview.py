@@ -1,0 +1,119 @@
+"""What can be said before anything trains: the ablations that there are, and a plan with its cost."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from segcore.ablation import load_ablation
+from segcore.build import resolve_device
+from segcore.errors import UserError
+from segcore.execution.environment import describe_device
+from segcore.execution.folder import RUNS, RunFolder, folder_of
+from segcore.execution.reporting import count_gflops, count_parameters
+from segcore.execution.session import Lookup, Request, make_plans
+from segcore.execution.terminal import show_seconds
+from segcore.plan import Plan, Run
+
+EXPERIMENTS = Path("experiments")
+
+
+def list_ablations(request: Request) -> Table:
+    """A row for each file in `experiments/`, or for each that is asked for: name, question, runs done."""
+    table = Table(title="Ablations", show_lines=True)
+    for column in ("file", "question", "arms", "state"):
+        table.add_column(column)
+    lookup = Lookup()
+    for file in request.files or sorted(EXPERIMENTS.glob("*.yaml")):
+        one = replace(request, files=[file])
+        try:
+            definition = load_ablation(file).definition
+            question, arms = definition.question, ", ".join(definition.arms)
+            state = describe_state(one, lookup)
+        except UserError as error:
+            question, arms, state = "", "", f"not usable: {error}"
+        table.add_row(*(Text(cell) for cell in (str(file), question, arms, state)))
+    return table
+
+
+def describe_state(request: Request, lookup: Lookup) -> str:
+    """`2 of 9 runs finished`, or why that can't be told."""
+    try:
+        (plan,) = make_plans(request, lookup)
+    except UserError as error:
+        return f"not planned: {str(error).splitlines()[0]}"
+    return f"{sum(folder_of(run).state == 'finished' for run in plan.runs)} of {len(plan.runs)} runs finished"
+
+
+def show_plan(plan: Plan) -> Group:
+    """The plan as a table of its arms, with what it will cost."""
+    definition = plan.ablation.definition
+    table = Table(title=f"{definition.title}: {definition.question}")
+    for column in ("arm", "differs in", "parameters", "GFLOPs\nan image", "runs\ndone", "to do", "time left"):
+        table.add_column(column)
+    to_do: list[Run] = []
+    for arm, differences in plan.differences.items():
+        runs = [run for run in plan.runs if run.arm == arm]
+        if runs:
+            left = [run for run in runs if run.unavailable is None and folder_of(run).state != "finished"]
+            to_do += left
+            table.add_row(*arm_cells(arm, differences, runs, left))
+    return Group(table, Text(describe_cost(plan, to_do)))
+
+
+def arm_cells(arm: str, differences: dict[str, object], runs: Sequence[Run], left: Sequence[Run]) -> list[Text]:
+    """An arm's row of the plan."""
+    config = runs[0].config
+    cells = [
+        arm,
+        "\n".join(f"{key} = {value}" for key, value in differences.items()),
+        f"{count_parameters(config.model.name):,}",
+        f"{count_gflops(config.model.name, config.data.image_size):.2f}",
+        str(sum(folder_of(run).state == "finished" for run in runs)),
+        str(len(left)),
+        f"missing: {runs[0].unavailable}" if runs[0].unavailable else show_time(left),
+    ]
+    return [Text(cell) for cell in cells]
+
+
+def show_time(runs: Sequence[Run]) -> str:
+    """The time that the runs will take, from finished ones of the same kind on the same device."""
+    seconds = estimate_seconds(runs)
+    return "unknown" if seconds is None else show_seconds(seconds)
+
+
+def estimate_seconds(runs: Sequence[Run]) -> float | None:
+    """Seconds of the runs one after the other; None where no finished run tells."""
+    per_run = [seconds_of_similar(run) for run in runs]
+    known = [seconds for seconds in per_run if seconds is not None]
+    return sum(known) if len(known) == len(per_run) else None
+
+
+def seconds_of_similar(run: Run) -> float | None:
+    """Median training time of finished runs of the same work: model, sizes, precision and device."""
+    device = describe_device(resolve_device(run.config))
+    seconds = []
+    for path in RUNS.glob("*/training.json"):
+        folder = RunFolder(path.parent)
+        config = folder.config()
+        same = (
+            config.model == run.config.model
+            and config.data.image_size == run.config.data.image_size
+            and config.data.root == run.config.data.root
+            and folder.read("environment").get("device") == device
+        )
+        if same and run.config.trainer.precision in ("auto", config.trainer.precision):
+            share = run.config.trainer.epochs / config.trainer.epochs
+            seconds.append(folder.read("training")["train_seconds"] * share)
+    return statistics.median(seconds) if seconds else None
+
+
+def describe_cost(plan: Plan, to_do: Sequence[Run]) -> str:
+    """The plan's hash and the sum of what is to do."""
+    seconds = estimate_seconds(to_do)
+    time = f"about {show_seconds(seconds)}" if seconds is not None else "time unknown: no finished run like these yet"
+    return f"plan {plan.plan}: {len(to_do)} of {len(plan.runs)} runs to do, {time}. Nothing was trained."

@@ -1,0 +1,141 @@
+"""What is reported of a finished training: metrics, tables, pictures and the model, all in the run's folder."""
+
+import logging
+import math
+import resource
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from segcore import build, pictures, tables, tracking
+from segcore.checkpoint import update_metadata
+from segcore.config import RunConfig
+from segcore.data import Part, PreparedData
+from segcore.evaluation import Evaluation, evaluate, test_metrics
+from segcore.examples import example_sheets
+from segcore.execution.folder import RunFolder
+from segcore.metrics import THRESHOLDS, choose_threshold
+from segcore.models import MODELS
+
+log = logging.getLogger("worker")
+
+
+
+def training_metrics(folder: RunFolder, config: RunConfig, device: torch.device) -> dict[str, float]:
+    """Metrics of the training as a whole, from its epochs, its network and this process."""
+    epochs = [line["metrics"] for line in folder.lines("epochs")]
+    scores = [metrics["val/dice_per_image"] for metrics in epochs]
+    return {
+        "train_seconds": math.fsum(metrics["epoch_seconds"] for metrics in epochs),
+        "epochs_to_90": epochs_to_90(scores),
+        "val/dice_variation": dice_variation(scores),
+        "parameters": count_parameters(config.model.name),
+        "gflops": count_gflops(config.model.name, config.data.image_size),
+        "peak_memory_gib": peak_memory_gib(device),
+    }
+
+
+def epochs_to_90(scores: Sequence[float]) -> int:
+    """The first epoch, from 1, whose validation Dice reaches 90 % of the last epoch's."""
+    return next(epoch for epoch, score in enumerate(scores, start=1) if score >= 0.9 * scores[-1])
+
+
+def dice_variation(scores: Sequence[float]) -> float:
+    """Mean absolute change of the validation Dice from epoch to epoch, over the second half of the training.
+
+    The first half is left out because there the change is mostly progress.  0 where there are too few epochs.
+    """
+    late = scores[len(scores) // 2 :]
+    changes = [abs(after - before) for before, after in pairwise(late)]
+    return math.fsum(changes) / len(changes) if changes else 0.0
+
+
+def count_gflops(model_name: str, image_size: int) -> float:
+    """10^9 floating-point operations of one image's forward pass; a multiplication and its addition are two."""
+    with torch.device("meta"):
+        model = MODELS[model_name]().eval()
+        image = torch.empty(1, 3, image_size, image_size)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(image)
+    return counter.get_total_flops() / 1e9
+
+
+def count_parameters(model_name: str) -> int:
+    """Trainable numbers of a network."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in MODELS[model_name]().parameters())
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """The most memory held so far, GiB: allocated on the GPU, or resident in this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30  # KiB on Linux
+
+
+def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device) -> None:
+    """Choose the threshold on validation images, test with the best weights, and write everything."""
+    model, _, _ = build.load_model(folder.checkpoint, device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    validation = evaluate_part(config, data.validation, model, device)
+    threshold = config.evaluation.threshold
+    if threshold == "validation":
+        threshold = choose_threshold(validation.counts, validation.thresholds)
+    test = evaluate_part(config, data.test, model, device)
+    metrics = test_metrics(test, threshold, config.data.batch_size)
+    metrics |= {"threshold": threshold, **folder.read("training")}
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("test/"))
+    log.info("threshold %.2f, %s", threshold, shown)
+    update_metadata(folder.checkpoint, {"settings": config.model_dump(), "threshold": threshold})
+    write_tables(folder, validation, test, data.test, threshold)
+    write_pictures(folder, config, model, data.test, test, threshold, device)
+    tracking.save_model(model.to("cpu", memory_format=torch.contiguous_format), folder.model, image_size=config.data.image_size)  # type: ignore[call-overload]
+    folder.write("results", {"time": time.time(), "metrics": metrics})
+
+
+def evaluate_part(config: RunConfig, part: Part, model: nn.Module, device: torch.device) -> Evaluation:
+    """Counts of a part at all thresholds that are reported, without autocast."""
+    chosen = config.evaluation.threshold
+    thresholds = sorted({*THRESHOLDS} | ({chosen} if isinstance(chosen, float) else set()))
+    return evaluate(model, build.build_evaluation_loader(config, part, device), thresholds=thresholds, device=device)
+
+
+def write_tables(
+    folder: RunFolder, validation: Evaluation, test: Evaluation, part: Part, threshold: float
+) -> None:
+    """The validation's threshold curve and the test images' counts at the chosen threshold."""
+    curve = tables.threshold_curve(validation.counts, validation.thresholds)
+    curve.to_parquet(folder.artifacts / "threshold_curve.parquet", index=False)
+    per_image = tables.per_image_table(part.names, part.breeds, test.counts_at(threshold))
+    per_image.to_parquet(folder.artifacts / "test_per_image.parquet", index=False)
+
+
+def write_pictures(
+    folder: RunFolder,
+    config: RunConfig,
+    model: nn.Module,
+    part: Part,
+    test: Evaluation,
+    threshold: float,
+    device: torch.device,
+) -> None:
+    """Curves over the epochs, and sheets of test images: the worst, the best, and a few in between."""
+    title = f"{config.model.name}, seed {config.seed}"
+    pictures.curves(list(folder.lines("epochs")), title).save(folder.artifacts / "curves.png")
+    sheets = example_sheets(
+        model,
+        part,
+        test.counts_at(threshold),
+        threshold=threshold,
+        border=config.data.border,
+        batch_size=config.data.batch_size,
+        device=device,
+        title=title,
+    )
+    (folder.artifacts / "sheets").mkdir(exist_ok=True)
+    for name, picture in sheets.items():
+        picture.save(folder.artifacts / "sheets" / f"{name}.png", optimize=True)

@@ -1,0 +1,174 @@
+"""One call of `runner.py` from the request to its end: data, plans, tracking, runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from segcore import build, tracking
+from segcore.ablation import Ablation, load_ablation
+from segcore.config import RunConfig
+from segcore.data import DataIndex
+from segcore.errors import UserError
+from segcore.execution.folder import RunFolder, claim, folder_of, set_aside, start_attempt
+from segcore.execution.local import LocalLauncher
+from segcore.execution.terminal import Display
+from segcore.plan import Facts, Plan, Run, expand
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    files: Sequence[Path]
+    overrides: Sequence[str] = ()
+    preset: str | None = None
+    seeds: Sequence[int] | None = None
+    only: Sequence[str] = ()
+    jobs: int = 1
+    rerun: bool = False
+
+
+@dataclass
+class Lookup:
+    """Facts about settings on this machine; each dataset is found and hashed once."""
+
+    indices: dict[str, DataIndex] = field(default_factory=dict)
+
+    def index(self, config: RunConfig) -> DataIndex:
+        """The dataset that the settings name."""
+        key = config.data.model_dump_json(exclude={"image_size", "batch_size", "border", "max_skipped_fraction"})
+        if key not in self.indices:
+            self.indices[key] = build.build_index(config)
+        return self.indices[key]
+
+    def facts(self, config: RunConfig) -> Facts:
+        """Data content, precision, and why the run can't be, for the plan."""
+        device = build.resolve_device(config)
+        return Facts(
+            self.index(config).fingerprint,
+            build.resolve_precision(config, device),
+            build.why_unavailable(config, device),
+        )
+
+
+def make_plans(request: Request, lookup: Lookup) -> list[Plan]:
+    """The plans of all files.  Raises UserError with the problems of all files together."""
+    ablations, messages = [], []
+    for file in request.files:
+        try:
+            ablations.append(
+                load_ablation(file, preset=request.preset, overrides=request.overrides, seeds=request.seeds)
+            )
+        except UserError as error:
+            messages.append(str(error))
+    if messages:
+        raise UserError("\n".join(dict.fromkeys("\n".join(messages).splitlines())))
+    return [expand(ablation, lookup.facts, request.only) for ablation in ablations]
+
+
+def find_runs_to_do(plans: Sequence[Plan], rerun: bool) -> list[Run]:
+    """The runs that are possible and not finished, each fingerprint once, in the plans' order."""
+    unique = {run.fingerprint: run for plan in plans for run in plan.runs if run.unavailable is None}
+    return [run for run in unique.values() if rerun or folder_of(run).state != "finished"]
+
+
+class Session:
+    """Prepares and executes plans, and keeps MLflow fed with what becomes of them."""
+
+    def __init__(self, request: Request, plans: Sequence[Plan], lookup: Lookup, console: Console) -> None:
+        self.request = request
+        self.plans = plans
+        self.lookup = lookup
+        self.console = console
+        self.to_do = find_runs_to_do(plans, request.rerun)
+        self.feeder = tracking.Feeder()
+        self.experiments: list[str] = []
+
+    def prepare_data(self) -> None:
+        """Decode what is not in the cache yet, before any worker starts.  Raises UserError on unusable data."""
+        configs = {run.fingerprint: run.config for run in self.to_do}
+        with Progress(console=self.console, transient=True) as progress:
+            for config in configs.values():
+                task = progress.add_task(f"decoding to {config.data.image_size} x {config.data.image_size}", total=None)
+
+                def show(done: int, total: int, task=task) -> None:  # type: ignore[no-untyped-def]
+                    progress.update(task, completed=done, total=total)
+
+                data = build.build_data(config, self.lookup.index(config), show)
+                progress.remove_task(task)
+        if self.to_do and data.skipped:
+            names = ", ".join(f"{skipped.name} ({skipped.reason})" for skipped in data.skipped[:5])
+            more = ", ..." if len(data.skipped) > 5 else ""
+            self.console.print(f"skipped {len(data.skipped)} unreadable items: {names}{more}", markup=False)
+
+    def execute(self) -> None:
+        """Run everything that is to do, feeding MLflow meanwhile; all of it is delivered when this returns.
+
+        On KeyboardInterrupt the workers stop, what they did is delivered, and it is raised on.
+        """
+        for warning in tracking.prepare_store():
+            self.console.print(warning, style="yellow", markup=False)
+        self.experiments = [ensure_experiment(plan.ablation) for plan in self.plans]
+        self.feeder.start()
+        try:
+            self.note_unavailable()
+            for run in (run for plan in self.plans for run in plan.runs if run not in self.to_do):
+                self.watch(run, folder_of(run))
+            epochs = sum(run.config.trainer.epochs for run in self.to_do)
+            launcher = LocalLauncher(self.request.jobs, self.claim)
+            with Display(self.console, len(self.to_do), epochs) as display:
+                launcher.execute(self.to_do, display.start, display.tick, display.end)
+        finally:
+            for message in self.feeder.close():
+                self.console.print(message, style="yellow", markup=False)
+
+    def claim(self, run: Run) -> int | None:
+        """Lock a run and give it a fresh folder; None, and a word to the user, where another process has it."""
+        lock = claim(folder_of(run))
+        if lock is None:
+            self.console.print(f"{run.name}: another process is working on it", style="yellow", markup=False)
+            return None
+        earlier = set_aside(folder_of(run))
+        if earlier:
+            self.watch(run, earlier)
+        start_attempt(run, build.resolve_precision(run.config, build.resolve_device(run.config)))
+        self.watch(run, folder_of(run))
+        return lock
+
+    def watch(self, run: Run, folder: RunFolder) -> None:
+        """Have a folder delivered to every ablation of this call that the run belongs to."""
+        for plan, experiment_id in zip(self.plans, self.experiments, strict=True):
+            for same in (other for other in plan.runs if other.fingerprint == run.fingerprint):
+                self.feeder.watch(
+                    tracking.Delivery(
+                        folder=folder.path,
+                        experiment_id=experiment_id,
+                        arm=same.arm,
+                        seed=same.seed,
+                        factor=", ".join(plan.ablation.definition.factors),
+                        fingerprint=same.fingerprint,
+                        plan=plan.plan,
+                    )
+                )
+
+    def note_unavailable(self) -> None:
+        """A folder with state and reason for each run that this machine can't compute, so that it is reported."""
+        for run in (run for plan in self.plans for run in plan.runs if run.unavailable):
+            if folder_of(run).state == "new":
+                start_attempt(run, run.config.trainer.precision).set_state("missing", run.unavailable)
+
+
+def ensure_experiment(ablation: Ablation) -> str:
+    """The MLflow experiment of an ablation, with question, claims and definition up to date; its id."""
+    definition = ablation.definition
+    claims = [f"- {hypothesis.claim} (`{hypothesis.metric}`)" for hypothesis in definition.hypotheses]
+    section = f"Report section {definition.report.section}. " if definition.report else ""
+    factor = ", ".join(f"`{factor}`" for factor in definition.factors)
+    text = [f"**{definition.title}.** {definition.question}", f"{section}Factor: {factor}."]
+    if claims:
+        text.append("Claims:\n" + "\n".join(claims))
+    description = "\n\n".join(text)
+    return tracking.ensure_experiment(ablation.experiment, description, definition.model_dump(mode="json"))

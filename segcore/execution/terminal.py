@@ -1,0 +1,196 @@
+"""What the terminal shows: the plan, the progress of the runs and of the whole, the closing table."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from segcore.ablation import METRICS
+from segcore.execution.folder import RunFolder, folder_of
+from segcore.execution.local import Job
+from segcore.plan import Plan, Run
+
+PRIMARY = "test/dice_per_image"
+
+
+def show_seconds(seconds: float) -> str:
+    """A duration for people: 42 s, 7 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Display:
+    """Progress of running trainings and of the whole; lines instead of bars where the output is no terminal."""
+
+    def __init__(self, console: Console, num_runs: int, epochs_to_do: int) -> None:
+        self.console = console
+        self.num_runs = num_runs
+        self.epochs_to_do = epochs_to_do
+        self.started = time.monotonic()
+        self.ended_runs = 0
+        self.ended_epochs = 0
+        self.tasks: dict[str, TaskID] = {}
+        self.shown_epochs: dict[str, int] = {}
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.whole = self.progress.add_task("all runs", total=max(1, epochs_to_do), note="")
+
+    def __enter__(self) -> "Display":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def start(self, job: Job) -> None:
+        """A run's process was started."""
+        epochs = job.run.config.trainer.epochs
+        self.tasks[job.run.fingerprint] = self.progress.add_task(
+            escape(job.run.name), total=epochs, note="starting"
+        )
+        self.shown_epochs[job.run.fingerprint] = 0
+
+    def tick(self, jobs: Sequence[Job]) -> None:
+        """Bring bars or lines up to date with what the runs have written."""
+        done = self.ended_epochs
+        for job in jobs:
+            lines = list(job.folder.lines("epochs"))
+            done += len(lines)
+            for line in lines[self.shown_epochs[job.run.fingerprint] :]:
+                self.shown_epochs[job.run.fingerprint] += 1
+                self.show_epoch(job, line, done)
+            self.progress.update(
+                self.tasks[job.run.fingerprint],
+                completed=len(lines) + epoch_share(job.folder, len(lines)),
+                note=describe(lines[-1]["metrics"]) if lines else "first epoch",
+            )
+        self.progress.update(self.whole, completed=done, note=self.outlook(done))
+
+    def show_epoch(self, job: Job, line: Mapping[str, Any], done: int) -> None:
+        """Without a terminal: a line for an epoch."""
+        if not self.console.is_terminal:
+            epochs = job.run.config.trainer.epochs
+            what = f"{job.run.name}: epoch {line['epoch']} of {epochs}: {describe(line['metrics'])}"
+            self.console.print(f"{what}  [{self.outlook(done)}]", markup=False, highlight=False, soft_wrap=True)
+
+    def outlook(self, done: int) -> str:
+        """Runs done, and the time left if the rest goes as fast as what was done."""
+        text = f"{self.ended_runs} of {self.num_runs} runs done"
+        if done:
+            seconds = (time.monotonic() - self.started) / done * (self.epochs_to_do - done)
+            text += f", about {show_seconds(max(0.0, seconds))} left"
+        return text
+
+    def end(self, job: Job) -> None:
+        """A run's process ended."""
+        self.tick([job])
+        self.ended_runs += 1
+        self.ended_epochs += job.run.config.trainer.epochs
+        self.progress.remove_task(self.tasks.pop(job.run.fingerprint))
+        self.console.print(end_line(job), highlight=False, soft_wrap=True)
+
+
+def epoch_share(folder: RunFolder, epochs_done: int) -> float:
+    """The part of the epoch under way that is done, in [0, 1)."""
+    progress = folder.read("progress")
+    under_way = progress.get("epoch") == epochs_done + 1
+    return progress["step"] / progress["steps"] if under_way else 0.0
+
+
+def describe(metrics: Mapping[str, float]) -> str:
+    """An epoch in a few words."""
+    return (
+        f"loss {metrics['train/loss']:.4f}, val Dice {metrics['val/dice_per_image']:.4f}, "
+        f"{metrics['images_per_second']:.0f} images/s"
+    )
+
+
+def end_line(job: Job) -> Text:
+    """How a run ended, in a line."""
+    state, reason = job.folder.state, job.folder.reason
+    if state == "finished":
+        metrics = job.folder.read("results")["metrics"]
+        text = f"{job.run.name}: test Dice {metrics[PRIMARY]:.4f} after {show_seconds(metrics['train_seconds'])}"
+        return Text("finished  ", "green") + Text(text)
+    log = f" (log: {job.folder.log})" if state in ("failed", "diverged") else ""
+    return Text(f"{state}  ", "red") + Text(f"{job.run.name}: {reason}{log}")
+
+
+def results_table(plan: Plan) -> Table:
+    """Mean and spread over seeds, each seed's value, and what is missing with its reason, an arm a row."""
+    seeds = plan.ablation.seeds
+    others = [
+        metric
+        for metric in dict.fromkeys(hypothesis.metric for hypothesis in plan.ablation.definition.hypotheses)
+        if metric != PRIMARY
+    ]
+    table = Table(title=f"{plan.ablation.definition.title}: {plan.ablation.definition.question}")
+    table.add_column("arm")
+    table.add_column("test Dice per image\nmean ± sd over seeds", justify="right")
+    for seed in seeds:
+        table.add_column(f"seed\n{seed}", justify="right")
+    for metric in others:
+        table.add_column(f"{metric}\n({METRICS[metric]} is better)", justify="right")
+    table.add_column("minutes\na run", justify="right")
+    table.add_column("state")
+    for arm in dict.fromkeys(run.arm for run in plan.runs):
+        table.add_row(*arm_row(arm, [run for run in plan.runs if run.arm == arm], others))
+    return table
+
+
+def arm_row(arm: str, runs: Sequence[Run], others: Sequence[str]) -> list[Text]:
+    """An arm's cells in the closing table."""
+    metrics = [metrics_of(run) for run in runs]
+    primary = [values.get(PRIMARY) for values in metrics]
+    cells = [arm, mean_and_spread(primary, 4), *(f"{value:.4f}" if value is not None else "–" for value in primary)]
+    for metric in others:
+        cells.append(mean_and_spread([values.get(metric) for values in metrics], 4))
+    minutes = [values["train_seconds"] / 60 for values in metrics if values]
+    cells.append(f"{statistics.mean(minutes):.1f}" if minutes else "–")
+    return [Text(cell) for cell in [*cells, arm_state(runs)]]
+
+
+def metrics_of(run: Run) -> dict[str, float]:
+    """The metrics of a finished run; empty for any other."""
+    folder = folder_of(run)
+    if folder.state != "finished":
+        return {}
+    metrics: dict[str, float] = folder.read("results").get("metrics", {})
+    last = list(folder.lines("epochs"))[-1]["metrics"]
+    return last | metrics
+
+
+def mean_and_spread(values: Sequence[float | None], digits: int) -> str:
+    """`mean ± standard deviation`; the mean alone for one value, a dash for none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    mean = f"{statistics.mean(known):.{digits}g}" if statistics.mean(known) >= 10 else f"{statistics.mean(known):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else mean
+
+
+def arm_state(runs: Sequence[Run]) -> str:
+    """`finished`, or how many are not and why."""
+    states = [folder_of(run).state for run in runs]
+    if all(state == "finished" for state in states):
+        return "finished"
+    lines = []
+    for state in dict.fromkeys(states):
+        of_state = [run for run, its_state in zip(runs, states, strict=True) if its_state == state]
+        reasons = dict.fromkeys(filter(None, (folder_of(run).reason for run in of_state)))
+        shown = "not run" if state == "new" else state
+        lines.append(f"{len(of_state)} {shown}" + (f": {'; '.join(reasons)}" if reasons else ""))
+    return "\n".join(lines)

@@ -1,0 +1,157 @@
+"""What an ablation expands to: arms x seeds with their settings, fingerprints and what stands in the way of a run."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segcore.ablation import Ablation, in_factor
+from segcore.config import USED_WITH, Problems, RunConfig, nearest, resolve
+
+# Raised when the meaning of a setting changes, so that older runs are not taken for new ones.
+RECIPE_VERSION = 1
+
+# Where and how a run is computed, or how its data is found: none of it changes the result beyond rounding.
+WITHOUT_EFFECT = (
+    "execution",
+    "evaluation.batch_size",
+    "data.root",
+    "data.format",
+    "data.download",
+    "data.synthetic_images",
+    "data.max_skipped_fraction",
+    "data.cache_dir",
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What settings alone do not tell: the data's content, the precision that `auto` means, and why a run can't be."""
+
+    data_fingerprint: str
+    precision: str
+    unavailable: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm on one seed.
+
+    fingerprint: of everything that can change the result; training_fingerprint: the same without the evaluation,
+    so that runs that differ only there share one training; unavailable: why this machine cannot run it, or None.
+    """
+
+    arm: str
+    seed: int
+    config: RunConfig
+    fingerprint: str
+    training_fingerprint: str
+    unavailable: str | None
+
+    @property
+    def name(self) -> str:
+        """How the run is called in MLflow and on the terminal."""
+        return f"{self.arm}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of an ablation: all arms of the first seed, then all of the next, so that a part can be compared.
+
+    plan: hash of what all runs have in common; only runs of one plan are comparable.
+    differences: for each arm the settings of the factor that differ between arms.
+    """
+
+    ablation: Ablation
+    plan: str
+    runs: tuple[Run, ...]
+    differences: dict[str, dict[str, Any]]
+
+
+def digest(content: object) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the content's canonical JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def expand(
+    ablation: Ablation, facts: Callable[[RunConfig], Facts], only: Sequence[str] = ()
+) -> Plan:
+    """All runs of an ablation, or those of the arms in `only`.
+
+    facts: looked up once for each arm.  Raises UserError with every problem of every arm at once.
+    """
+    problems = Problems()
+    configs = {
+        arm: resolve([*ablation.layers, layer], ablation.seeds[0], problems) for arm, layer in ablation.arms.items()
+    }
+    for arm in only:
+        if arm not in configs:
+            choices = ", ".join(configs)
+            problems.add("command line", f"--only {arm!r} is not an arm{nearest(arm, configs)}; arms are {choices}")
+    problems.raise_any()
+    checked = {arm: config for arm, config in configs.items() if config is not None}
+    check_different(ablation, checked, problems)
+    problems.raise_any()
+    arm_facts = {arm: facts(config) for arm, config in checked.items()}
+    runs = [
+        make_run(arm, config.model_copy(update={"seed": seed}), arm_facts[arm])
+        for seed in ablation.seeds
+        for arm, config in checked.items()
+        if not only or arm in only
+    ]
+    return Plan(ablation, hash_plan(ablation, checked, arm_facts), tuple(runs), find_differences(checked))
+
+
+def make_run(arm: str, config: RunConfig, facts: Facts) -> Run:
+    """One run with its two fingerprints."""
+    settings = effective(config) | {
+        "trainer.precision": facts.precision,
+        "data.content": facts.data_fingerprint,
+        "recipe": RECIPE_VERSION,
+    }
+    training = {key: value for key, value in settings.items() if not in_factor(key, ["evaluation"])}
+    return Run(arm, config.seed, config, digest(settings), digest(training), facts.unavailable)
+
+
+def effective(config: RunConfig) -> dict[str, Any]:
+    """The settings that can change a result: without those that have no effect or are switched off by a choice."""
+    flat = config.flat()
+    return {
+        key: value
+        for key, value in flat.items()
+        if not in_factor(key, WITHOUT_EFFECT)
+        and (key not in USED_WITH or flat[USED_WITH[key][0]] in USED_WITH[key][1])
+    }
+
+
+def check_different(ablation: Ablation, configs: dict[str, RunConfig], problems: Problems) -> None:
+    """A problem for each pair of arms that amount to the same run."""
+    seen: dict[str, str] = {}
+    for arm, config in configs.items():
+        flat = config.flat()
+        # A factor may be one of the settings that rarely matter: data.root compares datasets, device compares machines.
+        factor = {key: value for key, value in flat.items() if in_factor(key, ablation.definition.factors)}
+        unused = {key for key, (decides, values) in USED_WITH.items() if flat[decides] not in values}
+        own = {key: value for key, value in factor.items() if key not in unused}
+        twin = seen.setdefault(digest(own), arm)
+        if twin != arm:
+            ignored = sorted(unused & set(factor))
+            note = f" (without effect here: {', '.join(ignored)})" if ignored else ""
+            problems.add(ablation.source, f"arms {twin!r} and {arm!r} are the same run{note}")
+
+
+def hash_plan(ablation: Ablation, configs: dict[str, RunConfig], facts: dict[str, Facts]) -> str:
+    """Hash of what all arms have in common: settings outside the factor and without the seed, data, recipe."""
+    arm, config = next(iter(configs.items()))
+    common = {key: value for key, value in config.flat().items() if not in_factor(key, [*WITHOUT_EFFECT, "seed"])}
+    common |= {"trainer.precision": facts[arm].precision, "recipe": RECIPE_VERSION}
+    common = {key: value for key, value in common.items() if not in_factor(key, ablation.definition.factors)}
+    return digest([common, sorted({fact.data_fingerprint for fact in facts.values()})])
+
+
+def find_differences(configs: dict[str, RunConfig]) -> dict[str, dict[str, Any]]:
+    """For each arm the settings, and their values, in which not all arms agree."""
+    flats = {arm: config.flat() for arm, config in configs.items()}
+    keys = [key for key in next(iter(flats.values())) if len({str(flat[key]) for flat in flats.values()}) > 1]
+    return {arm: {key: flat[key] for key in keys} for arm, flat in flats.items()}

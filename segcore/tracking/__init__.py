@@ -1,0 +1,41 @@
+"""All that the suite says to MLflow: experiments, runs, models, and how they are found again.
+
+Training never waits for MLflow. A worker writes `runs/FINGERPRINT/`; the runner's `Feeder` brings MLflow up to date
+with it. MLflow itself is the memory of what was delivered, so a delivery can be repeated, or continued by another
+process, at any time.
+"""
+
+import logging
+import os
+
+# MLflow reads these when it is imported. Its own setting wins where a user made one.
+_QUIET = {
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its lines would tear the progress display; errors reach us as exceptions
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # what a user trains is nobody else's business
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the Feeder tries again by itself; seven would block it for minutes
+}
+for _name, _value in _QUIET.items():
+    os.environ.setdefault(_name, _value)
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+from segcore.tracking.delivery import Delivery, deliver  # noqa: E402
+from segcore.tracking.feeder import Feeder  # noqa: E402
+from segcore.tracking.models import save_model  # noqa: E402
+from segcore.tracking.runs import open_run  # noqa: E402
+from segcore.tracking.store import ensure_experiment, prepare_store, tracking_client, tracking_uri  # noqa: E402
+from segcore.tracking.system import system_sampler  # noqa: E402
+
+__all__ = [
+    "Delivery",
+    "Feeder",
+    "deliver",
+    "ensure_experiment",
+    "open_run",
+    "prepare_store",
+    "save_model",
+    "system_sampler",
+    "tracking_client",
+    "tracking_uri",
+]

@@ -1,0 +1,166 @@
+"""Bringing MLflow up to date with a run's folder, again and again, without saying anything twice."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+
+from segcore.tracking.folder import FINAL_STATUS, Record, RunFiles, read_run
+from segcore.tracking.models import deliver_model
+from segcore.tracking.records import dataset_of, metrics_of, milliseconds, params_of, tags_of
+from segcore.tracking.runs import BEST_WEIGHTS, find_runs
+
+# MLflow's own limits for one request.
+MAX_METRICS = 1_000
+MAX_PARAMS_OR_TAGS = 100
+# A record counts as delivered when its step is in the history of this metric.
+EPOCH_MARKER = "train/loss"
+SYSTEM_MARKER = "system/cpu_utilization_percentage"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A run's folder, and what the ablation that asks for it calls the run.
+
+    One folder can belong to several ablations, or to several arms of one: each is a delivery of its own.
+    """
+
+    folder: Path
+    experiment_id: str
+    arm: str
+    seed: int
+    factor: str
+    fingerprint: str
+    plan: str
+
+    def identity(self) -> dict[str, str]:
+        """Name and tags that set the run apart."""
+        return {
+            "name": f"{self.arm}, seed {self.seed}",
+            "arm": self.arm,
+            "seed": str(self.seed),
+            "factor": self.factor,
+            "fingerprint": self.fingerprint,
+            "plan": self.plan,
+        }
+
+
+def deliver(delivery: Delivery, client: MlflowClient) -> bool:
+    """Brings MLflow up to date with a run's folder; returns whether nothing is left to deliver.
+
+    May be called at any time, by any process, but by one at a time: what stands in MLflow is not sent again.
+    """
+    files = read_run(delivery.folder)
+    if files is None:
+        return False
+    attempts = find_runs(client, f"tags.attempt = '{files.attempt}'")
+    run = next((attempt for attempt in attempts if _is_run_of(attempt, delivery)), None)
+    if run is not None and _is_delivered(run, files):
+        return True
+    origin = _origin(attempts, run)
+    run = _open(client, run, delivery, files, origin)
+    _deliver_description(client, run, delivery, files)
+    _deliver_new(client, run, files.epochs, EPOCH_MARKER)
+    _deliver_new(client, run, files.system, SYSTEM_MARKER)
+    if files.state not in FINAL_STATUS:
+        return False
+    _finish(client, run, delivery, files, origin)
+    return True
+
+
+def _is_run_of(run: Run, delivery: Delivery) -> bool:
+    tags = run.data.tags
+    place = (run.info.experiment_id, tags.get("arm"), tags.get("seed"))
+    return place == (delivery.experiment_id, delivery.arm, str(delivery.seed))
+
+
+def _is_delivered(run: Run, files: RunFiles) -> bool:
+    """Ending the run is the last step of a delivery, so an ended run is whole; unless it went on since."""
+    ended = (run.info.status, run.info.end_time)
+    return ended == (FINAL_STATUS.get(files.state), milliseconds(files.ended))
+
+
+def _origin(attempts: Sequence[Run], run: Run | None) -> Run | None:
+    """The run that a copy is a copy of; None for the first run of a training."""
+    if run is not None and "reused_from" not in run.data.tags:
+        return None
+    return next((other for other in attempts if "reused_from" not in other.data.tags), None)
+
+
+def _open(client: MlflowClient, run: Run | None, delivery: Delivery, files: RunFiles, origin: Run | None) -> Run:
+    """The run in MLflow, made where it is missing, and running again where an interrupted one was continued."""
+    if run is None:
+        tags = tags_of(files, delivery.identity(), origin.info.run_id if origin else None)
+        return client.create_run(delivery.experiment_id, milliseconds(files.started), tags, tags["mlflow.runName"])
+    if run.info.status != "RUNNING":
+        client.update_run(run.info.run_id, status="RUNNING")
+    return run
+
+
+def _deliver_description(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles) -> None:
+    """Params once, tags that changed, the dataset once."""
+    tags = tags_of(files, delivery.identity(), run.data.tags.get("reused_from"))
+    if "reason" in run.data.tags:
+        tags.setdefault("reason", "")  # an interrupted run that was continued
+    new_tags = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]
+    new_params = [Param(key, value) for key, value in params_of(files).items() if key not in run.data.params]
+    for start in range(0, len(new_params), MAX_PARAMS_OR_TAGS):
+        client.log_batch(run.info.run_id, params=new_params[start : start + MAX_PARAMS_OR_TAGS])
+    if new_tags:
+        client.log_batch(run.info.run_id, tags=new_tags)
+    if files.data and not (run.inputs and run.inputs.dataset_inputs):
+        client.log_inputs(run.info.run_id, [dataset_of(files)])
+
+
+def _deliver_new(client: MlflowClient, run: Run, records: Sequence[Record], marker: str) -> None:
+    """The metrics of those records whose step is not in the history of `marker`."""
+    if not records:
+        return
+    known = {metric.step for metric in client.get_metric_history(run.info.run_id, marker)}
+    _send(client, run, metrics_of(record for record in records if record.step not in known))
+
+
+def _send(client: MlflowClient, run: Run, groups: Iterable[list[Metric]]) -> None:
+    """Sends groups of metrics in as few requests as MLflow allows; a group arrives whole or not at all."""
+    waiting: list[Metric] = []
+    for group in groups:
+        if len(waiting) + len(group) > MAX_METRICS:
+            client.log_batch(run.info.run_id, waiting)
+            waiting = []
+        waiting += group
+    if waiting:
+        client.log_batch(run.info.run_id, waiting)
+
+
+def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles, origin: Run | None) -> None:
+    """Artifacts, model, results, and as the last thing the end of the run."""
+    run_id, folder = run.info.run_id, delivery.folder
+    if origin is not None:
+        # The copy refers to the origin's model and weights, so that one has to be whole first.
+        deliver(_delivery_of(origin, folder), client)
+    if (folder / "artifacts").is_dir():
+        client.log_artifacts(run_id, str(folder / "artifacts"))
+    for name in ("log.txt", BEST_WEIGHTS) if origin is None else ("log.txt",):
+        if (folder / name).exists():
+            client.log_artifact(run_id, str(folder / name))
+    # With its params and tags, which the model takes over.
+    run = client.get_run(run_id)
+    model_id = deliver_model(client, run, files.attempt, folder / "model")
+    if files.results:
+        _send(client, run, metrics_of([files.results], model_id if origin is None else None))
+    client.set_terminated(run_id, FINAL_STATUS[files.state], milliseconds(files.ended))
+
+
+def _delivery_of(run: Run, folder: Path) -> Delivery:
+    tags = run.data.tags
+    return Delivery(
+        folder=folder,
+        experiment_id=run.info.experiment_id,
+        arm=tags["arm"],
+        seed=int(tags["seed"]),
+        factor=tags["factor"],
+        fingerprint=tags["fingerprint"],
+        plan=tags["plan"],
+    )

@@ -1,0 +1,119 @@
+"""A run's files in MLflow's terms: params, tags, metrics, dataset.  Pure functions; nothing here is sent."""
+
+import getpass
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
+
+from segcore.tracking.folder import Record, RunFiles
+
+# MLflow's own limits.
+MAX_PARAM = 6_000
+MAX_TAG = 8_000
+MAX_DIGEST = 36
+# So many skipped files are listed by name; their number is always given.
+MAX_SKIPPED_LISTED = 200
+
+
+def milliseconds(seconds: float) -> int:
+    """MLflow's unit of time."""
+    return round(seconds * 1000)
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"optimizer": {"lr": 0.001}} as {"optimizer.lr": 0.001}."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def as_text(value: Any) -> str:
+    """A value as MLflow stores it: text as it is, everything else as JSON (null, true, 0.001, [0.4, 0.5])."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def params_of(files: RunFiles) -> dict[str, str]:
+    """Every setting under its dotted key."""
+    return {key: _cut(as_text(value), MAX_PARAM) for key, value in flatten(files.settings).items()}
+
+
+def tags_of(files: RunFiles, identity: Mapping[str, str], reused_from: str | None) -> dict[str, str]:
+    """Tags of a run.  identity: name, arm, seed, factor, fingerprint, plan;  reused_from: id of the copied run."""
+    environment = {key: value for key, value in flatten(files.environment).items() if value is not None}
+    tags = {key: as_text(value) for key, value in environment.items()}
+    tags |= {key: value for key, value in identity.items() if key != "name"}
+    tags |= {"attempt": files.attempt, "state": files.state, "reason": files.reason or ""}
+    tags |= {"reused_from": reused_from or ""}
+    tags |= {
+        "mlflow.runName": identity["name"],
+        "mlflow.note.content": _sentence(files, identity, reused_from),
+        "mlflow.user": _user(),
+        "mlflow.source.name": "runner.py",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": tags.get("git_commit", ""),
+    }
+    return {key: _cut(value, MAX_TAG) for key, value in tags.items() if value}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"  # a container without an entry for its user
+
+
+def _sentence(files: RunFiles, identity: Mapping[str, str], reused_from: str | None) -> str:
+    """What the UI shows as the run's description."""
+    epochs = f"{len(files.epochs)} epoch{'s' * (len(files.epochs) != 1)}"
+    because = f": {files.reason}" if files.reason else "."
+    says = {
+        "running": "is being trained.",
+        "finished": f"finished after {epochs}{_outcome(files.results)}.",
+        "failed": f"failed after {epochs}{because}",
+        "diverged": f"diverged after {epochs}{because}",
+        "interrupted": f"was interrupted after {epochs}{because}",
+        "missing": f"did not run{because}",
+    }
+    copy = f" Copied from run `{reused_from}`, which has the same settings and data." if reused_from else ""
+    return f"{identity['name']} {says[files.state]}{copy}"
+
+
+def _outcome(results: Record | None) -> str:
+    metrics = results.metrics if results else {}
+    if "test/dice_per_image" not in metrics:
+        return ""
+    at = f" at threshold {metrics['threshold']:.2f}" if "threshold" in metrics else ""
+    return f", with a Dice of {metrics['test/dice_per_image']:.4f} per test image{at}"
+
+
+def metrics_of(records: Iterable[Record], model_id: str | None = None) -> Iterator[list[Metric]]:
+    """The metrics of each record, with their own time stamps; of `model_id` too where one is given."""
+    for record in records:
+        time = milliseconds(record.time)
+        yield [Metric(key, float(value), time, record.step, model_id) for key, value in record.metrics.items()]
+
+
+def dataset_of(files: RunFiles) -> DatasetInput:
+    """The dataset input: name, short fingerprint, root, sizes of the three parts, skipped files."""
+    data, skipped = files.data, files.data["skipped"]
+    profile = {**data["sizes"], "skipped": len(skipped), "skipped_files": skipped[:MAX_SKIPPED_LISTED]}
+    if len(skipped) > MAX_SKIPPED_LISTED:
+        profile["skipped_files_not_listed"] = len(skipped) - MAX_SKIPPED_LISTED
+    dataset = Dataset(
+        name=data["name"],
+        digest=data["fingerprint"][:MAX_DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": data["root"]}),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation, test")])
