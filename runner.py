@@ -27,9 +27,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
 def main(
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE... [KEY=VALUE...]", help="ablation files, and settings to override")
+        list[str] | None,
+        typer.Argument(metavar="FILE... [KEY=VALUE...]", help="ablation files, and settings to override"),
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="an overlay from experiments/presets, such as demo or pets64")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="an overlay from experiments/presets, such as demo or pets64")
+    ] = None,
     seeds: Annotated[str | None, typer.Option(help="seeds instead of the file's, such as 42,43")] = None,
     only: Annotated[list[str] | None, typer.Option(help="only this arm; may be given several times")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time")] = 1,

@@ -36,7 +36,9 @@ def resolve_device(config: RunConfig) -> torch.device:
         return torch.device("cuda" if available else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= available:
-        raise UserError(f"execution.device = {name}: this machine has {available or 'no'} CUDA devices; use auto or cpu")
+        raise UserError(
+            f"execution.device = {name}: this machine has {available or 'no'} CUDA devices; use auto or cpu"
+        )
     return device
 
 

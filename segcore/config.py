@@ -16,6 +16,8 @@ from segcore.errors import UserError
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
+BASE = "experiments/presets/base.yaml"
+
 
 class Settings(BaseModel):
     """A group of settings: unknown keys and values of another type are refused."""
@@ -250,7 +252,7 @@ def report_invalid(
         if key in values:
             problems.add(sources[key], f"{key} = {values[key]!r}: {', or '.join(alternatives)}")
         else:
-            problems.add("experiments/presets/base.yaml", f"{key} is missing")
+            problems.add(BASE, f"{key} is missing: every setting stands there once")
 
 
 def check_together(config: RunConfig, sources: Mapping[str, str], problems: Problems) -> None:

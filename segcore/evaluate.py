@@ -219,7 +219,9 @@ def report(tested: Tested, output: Path) -> None:
     for note in tested.notes:
         console.print(f"Note: {note}", markup=False, style="bold", soft_wrap=True)
     pictures = "metrics.json, test_per_image.parquet and sheets"
-    console.print(f"{pictures} are in {shown(output)}/; files of the same names were replaced", markup=False, soft_wrap=True)
+    console.print(
+        f"{pictures} are in {shown(output)}/; files of the same names were replaced", markup=False, soft_wrap=True
+    )
 
 
 def make_table(tested: Tested) -> Table:

@@ -1,6 +1,7 @@
 """Predictions for a dataset's test images, as rows and sheets to look at."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from segcore.data import Border, EvaluationLoader, Part
 from segcore.metrics import Counts, dice
-from segcore.pictures import SheetRow, choose_examples, every_tenth_batch, sheet
+from segcore.pictures import SheetRow, caption, choose_examples, every_tenth_batch, sheet
 
 SHEET_ROWS = 8
 TITLES = {"worst": "worst test images", "best": "best test images", "tenth_batches": "test images of every tenth batch"}
@@ -61,7 +62,7 @@ def example_sheets(
             device=device,
         )
         rows = [
-            SheetRow(row.image_HW3, row.truth_HW, row.prediction_HW, f"{row.caption} · Dice {score:.3f}", row.valid_HW)
+            replace(row, caption=caption(row.caption, score, row.truth_HW))
             for row, score in zip(predicted, scores_N[indices], strict=True)
         ]
         sheets[name] = sheet(rows, f"{title}: {TITLES[name]}, threshold {threshold:g}")

@@ -75,9 +75,9 @@ def read_truth(path: Path, photo: Photo, border: Border) -> tuple[Mask, Mask | N
     # Of a palette, the index counts, not the colour.
     values = np.asarray(turn(picture, photo.orientation))
     if values.ndim == 3:
-        opaque = values[..., -1] > 0 if picture.mode in ("LA", "RGBA") else True
-        colours = values[..., :-1] if picture.mode in ("LA", "RGBA") else values
-        return colours.any(axis=-1) & opaque, None
+        has_alpha = picture.mode in ("LA", "RGBA")
+        coloured: Mask = np.any(values[..., :-1] if has_alpha else values, axis=-1)
+        return coloured & (values[..., -1] > 0) if has_alpha else coloured, None
     if values.min() < PET or values.max() > BORDER:
         return values != 0, None
     pet = values != BACKGROUND if border == "pet" else values == PET

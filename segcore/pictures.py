@@ -4,6 +4,7 @@ Colours are from Okabe and Ito's palette, which stays readable with every kind o
 """
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,13 @@ def sheet(rows: Sequence[SheetRow], title: str) -> Image.Image:
     return canvas
 
 
+def caption(name: str, dice: float, truth_HW: Mask | None) -> str:
+    """A row's line of text; an empty truth is pointed out, because there any found pixel makes the Dice 0."""
+    return f"{name} · Dice {dice:.3f}" + (
+        " · the truth is empty" if truth_HW is not None and not truth_HW.any() else ""
+    )
+
+
 def curves(epochs: Sequence[Mapping[str, Any]], title: str) -> Image.Image:
     """Loss (training, validation) and validation Dice over the epochs, side by side.
 
@@ -115,8 +123,9 @@ def curves(epochs: Sequence[Mapping[str, Any]], title: str) -> Image.Image:
     _plot(loss_axes, epochs, loss_lines, "loss (no unit)", "Loss")
     _plot(dice_axes, epochs, dice_lines, "Dice (0 to 1)", "Validation Dice")
     figure.suptitle(title, fontweight="bold")
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert("RGB")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return Image.fromarray(pixels).convert("RGB")
 
 
 def choose_examples(dice: NDArray[np.floating[Any]], num: int) -> dict[str, list[int]]:
@@ -167,7 +176,7 @@ def _tint(image_HW3: Pixels, mask_HW: Mask, colour: Colour) -> Pixels:
 
 def _outline(mask_HW: Mask) -> Mask:
     """The mask's inner edge; its width grows with the picture, so that it can still be seen when shown smaller."""
-    width = max(1, round(min(mask_HW.shape) / 100))
+    width = max(1, round(math.sqrt(min(mask_HW.shape)) / 7))
     framed = Image.fromarray(np.pad(mask_HW, width))
     eroded = np.asarray(framed.convert("L").filter(ImageFilter.MinFilter(2 * width + 1))) > 0
     inside: Mask = mask_HW & ~eroded[width:-width, width:-width]

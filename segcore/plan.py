@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from segcore.ablation import Ablation, in_factor
+from segcore.ablation import Ablation
 from segcore.config import USED_WITH, Problems, RunConfig, nearest, resolve
+from segcore.definition import in_factor
 
 # Raised when the meaning of a setting changes, so that older runs are not taken for new ones.
 RECIPE_VERSION = 1
@@ -74,9 +75,7 @@ def digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def expand(
-    ablation: Ablation, facts: Callable[[RunConfig], Facts], only: Sequence[str] = ()
-) -> Plan:
+def expand(ablation: Ablation, facts: Callable[[RunConfig], Facts], only: Sequence[str] = ()) -> Plan:
     """All runs of an ablation, or those of the arms in `only`.
 
     facts: looked up once for each arm.  Raises UserError with every problem of every arm at once.
@@ -120,8 +119,7 @@ def effective(config: RunConfig) -> dict[str, Any]:
     return {
         key: value
         for key, value in flat.items()
-        if not in_factor(key, WITHOUT_EFFECT)
-        and (key not in USED_WITH or flat[USED_WITH[key][0]] in USED_WITH[key][1])
+        if not in_factor(key, WITHOUT_EFFECT) and (key not in USED_WITH or flat[USED_WITH[key][0]] in USED_WITH[key][1])
     }
 
 

@@ -25,7 +25,7 @@ from segcore.errors import UserError
 from segcore.metrics import count, dice
 from segcore.photos import Photo, UnreadablePhotoError, read_photo, read_truth
 from segcore.picture_files import Job, check_folders, find_pictures, plan_jobs
-from segcore.pictures import Mask, SheetRow, fit, overlay, sheet
+from segcore.pictures import Mask, SheetRow, caption, fit, overlay, sheet
 
 BATCH_SIZE = 8
 SHEET_ROWS = 8
@@ -63,11 +63,11 @@ class PredictionWriter:
             overlay(image_HW3, mask_HW).save(self.output / f"{job.name}_overlay.png")
         self.num_written += 1
         truth_HW, valid_HW = self._truth(job, photo)
-        caption = job.name
+        text = job.name
         if truth_HW is not None:
             self.scores.append(score_of(resized_11HW, truth_HW, valid_HW, self.threshold))
-            caption += f" · Dice {self.scores[-1]:.3f}"
-        self._rows.append(fit(SheetRow(image_HW3, truth_HW, mask_HW, caption, valid_HW)))
+            text = caption(job.name, self.scores[-1], truth_HW)
+        self._rows.append(fit(SheetRow(image_HW3, truth_HW, mask_HW, text, valid_HW)))
         if len(self._rows) == SHEET_ROWS:
             self.finish()
 
@@ -170,7 +170,8 @@ def infer(model: nn.Module, photos: Sequence[Photo], image_size: int, device: to
     images = [np.asarray(photo.image.resize(size, Image.Resampling.BICUBIC)) for photo in photos]
     images_N3HW = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
-        return model(images_N3HW.contiguous(memory_format=torch.channels_last)).float().sigmoid().cpu()
+        logits_N1HW: Tensor = model(images_N3HW.contiguous(memory_format=torch.channels_last))
+        return logits_N1HW.float().sigmoid().cpu()
 
 
 def score_of(probabilities_11HW: Tensor, truth_HW: Mask, valid_HW: Mask | None, threshold: float) -> float:

@@ -13,6 +13,8 @@ def per_image_table(names: Sequence[str], breeds: Sequence[str | None], counts: 
     names, breeds: N, with None where the breed is unknown.  counts: (N,), pixels.  dice, iou: in [0, 1].
     Raises ValueError where the lengths differ.
     """
+    if not len(names) == len(breeds) == len(counts.tp):
+        raise ValueError(f"columns must have one length; got {len(names)}, {len(breeds)} and {len(counts.tp)}")
     columns = {
         "name": pd.Series(list(names), dtype="str"),
         "breed": pd.Series(list(breeds), dtype="str"),
@@ -23,9 +25,6 @@ def per_image_table(names: Sequence[str], breeds: Sequence[str | None], counts: 
         "dice": dice(counts).numpy(),
         "iou": iou(counts).numpy(),
     }
-    lengths = {column: len(values) for column, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"a row an image needs columns of one length; got {lengths}")
     return pd.DataFrame(columns)
 
 

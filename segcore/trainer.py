@@ -115,9 +115,7 @@ class Trainer:
         for step, batch in enumerate(self.data.epoch(epoch)):
             self.on_step(epoch, step)
             self.optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(
-                self.device.type, AUTOCAST_TYPES[self.precision], enabled=self.precision != "float32"
-            ):
+            with torch.autocast(self.device.type, AUTOCAST_TYPES[self.precision], enabled=self.precision != "float32"):
                 logits = self.model(batch.images_N3HW)
             loss = self.loss(logits, batch.masks_N1HW, batch.valid_N1HW)
             self.scaler.scale(loss).backward()

@@ -1,7 +1,6 @@
 """Folders that are either complete or absent, however many processes want them and whenever one is killed."""
 
 import errno
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +43,7 @@ def _build(target: Path, build: Callable[[Path], None], needed: int) -> None:
     try:
         partial.mkdir()
         build(partial)
-        os.rename(partial, target)
+        partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

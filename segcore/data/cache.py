@@ -99,7 +99,7 @@ def _build(folder: Path, index: DataIndex, image_size: int, progress: Callable[[
     order = [(part, index.items[i]) for part in PARTS for i in getattr(index, part)]
     kept: dict[str, list[Item]] = {part: [] for part in PARTS}
     skipped = []
-    with open(folder / "images.npy", "wb") as images, open(folder / "codes.npy", "wb") as codes:
+    with (folder / "images.npy").open("wb") as images, (folder / "codes.npy").open("wb") as codes:
         shape = (len(order), image_size, image_size)
         sizes = [_write_header(images, (*shape, 3)), _write_header(codes, shape)]
         results = _read_all([item for _, item in order], image_size, index.mask_format)

@@ -1,10 +1,7 @@
 """The official archives of Oxford-IIIT Pet, fetched and checked by torchvision."""
 
-import os
 import tempfile
 from pathlib import Path
-
-from torchvision.datasets.utils import download_url
 
 from segcore.data.archives import ARCHIVES
 from segcore.data.atomic import OUT_OF_SPACE, no_space
@@ -22,13 +19,16 @@ def download_archives(root: Path) -> None:
 
     Raises UserError where the network, the sum or the folder fails; nothing half-made stays.
     """
+    # Here, because it takes as long to import as torch and nearly no run downloads.
+    from torchvision.datasets.utils import download_url
+
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as aside:
             for name in ARCHIVES:
                 if not (root / name).is_file():
                     download_url(URL + name, aside, filename=name, md5=MD5[name])
-                    os.replace(Path(aside) / name, root / name)
+                    (Path(aside) / name).replace(root / name)
     # torchvision raises RuntimeError for a wrong sum, URLError, an OSError, for the network.
     except (OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:

@@ -30,7 +30,7 @@ def content_fingerprint(items: Sequence[Item], mask_format: MaskFormat, root: Pa
         remembered.parent.mkdir(parents=True, exist_ok=True)
         aside = remembered.with_name(f"{remembered.name}.{os.getpid()}")
         aside.write_text(text)
-        os.replace(aside, remembered)
+        aside.replace(remembered)
     return fingerprint
 
 
@@ -46,7 +46,7 @@ def _hash_content(items: Sequence[Item], mask_format: MaskFormat) -> str:
 
 def _hash_file(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return MISSING
@@ -62,7 +62,7 @@ def _listing_key(items: Sequence[Item], mask_format: MaskFormat, root: Path) -> 
 
 def _stamp(path: Path) -> list[str | int]:
     try:
-        status = os.stat(path)
+        status = path.stat()
     except OSError:
         return [str(path), MISSING]
     return [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns]

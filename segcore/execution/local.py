@@ -14,6 +14,9 @@ from segcore.plan import Run
 POLL_SECONDS = 0.2
 # A worker that is told to stop notes that it was interrupted; after this it is killed.
 STOP_SECONDS = 15.0
+# Else glibc gives every large tensor back to the system at the end of its life, and each new one faults its pages in
+# again: a fifth of a training step on a CPU (docs/decisions.md).
+KEEP_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184"
 
 
 @dataclass
@@ -96,7 +99,7 @@ def launch(run: Run, lock: int) -> Job:
     """Start a run's worker, which takes over the lock; its output goes into the folder's log."""
     folder = folder_of(run)
     threads = run.config.execution.threads
-    environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
+    environment = {"GLIBC_TUNABLES": KEEP_MEMORY} | os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
     if isinstance(threads, int):
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with folder.log.open("ab") as log:

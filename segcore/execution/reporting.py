@@ -24,7 +24,6 @@ from segcore.models import MODELS
 log = logging.getLogger("worker")
 
 
-
 def training_metrics(folder: RunFolder, config: RunConfig, device: torch.device) -> dict[str, float]:
     """Metrics of the training as a whole, from its epochs, its network and this process."""
     epochs = [line["metrics"] for line in folder.lines("epochs")]
@@ -93,7 +92,9 @@ def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, dev
     update_metadata(folder.checkpoint, {"settings": config.model_dump(), "threshold": threshold})
     write_tables(folder, validation, test, data.test, threshold)
     write_pictures(folder, config, model, data.test, test, threshold, device)
-    tracking.save_model(model.to("cpu", memory_format=torch.contiguous_format), folder.model, image_size=config.data.image_size)  # type: ignore[call-overload]
+    tracking.save_model(
+        model.to("cpu", memory_format=torch.contiguous_format), folder.model, image_size=config.data.image_size
+    )  # type: ignore[call-overload]
     folder.write("results", {"time": time.time(), "metrics": metrics})
 
 
@@ -104,9 +105,7 @@ def evaluate_part(config: RunConfig, part: Part, model: nn.Module, device: torch
     return evaluate(model, build.build_evaluation_loader(config, part, device), thresholds=thresholds, device=device)
 
 
-def write_tables(
-    folder: RunFolder, validation: Evaluation, test: Evaluation, part: Part, threshold: float
-) -> None:
+def write_tables(folder: RunFolder, validation: Evaluation, test: Evaluation, part: Part, threshold: float) -> None:
     """The validation's threshold curve and the test images' counts at the chosen threshold."""
     curve = tables.threshold_curve(validation.counts, validation.thresholds)
     curve.to_parquet(folder.artifacts / "threshold_curve.parquet", index=False)

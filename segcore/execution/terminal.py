@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from segcore.ablation import METRICS
+from segcore.definition import METRICS
 from segcore.execution.folder import RunFolder, folder_of
 from segcore.execution.local import Job
 from segcore.plan import Plan, Run
@@ -58,9 +58,7 @@ class Display:
     def start(self, job: Job) -> None:
         """A run's process was started."""
         epochs = job.run.config.trainer.epochs
-        self.tasks[job.run.fingerprint] = self.progress.add_task(
-            escape(job.run.name), total=epochs, note="starting"
-        )
+        self.tasks[job.run.fingerprint] = self.progress.add_task(escape(job.run.name), total=epochs, note="starting")
         self.shown_epochs[job.run.fingerprint] = 0
 
     def tick(self, jobs: Sequence[Job]) -> None:
@@ -178,7 +176,11 @@ def mean_and_spread(values: Sequence[float | None], digits: int) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "–"
-    mean = f"{statistics.mean(known):.{digits}g}" if statistics.mean(known) >= 10 else f"{statistics.mean(known):.{digits}f}"
+    mean = (
+        f"{statistics.mean(known):.{digits}g}"
+        if statistics.mean(known) >= 10
+        else f"{statistics.mean(known):.{digits}f}"
+    )
     return f"{mean} ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else mean
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from segcore import build
-from segcore.checkpoint import save_checkpoint, update_metadata
+from segcore.checkpoint import save_checkpoint
 from segcore.config import RunConfig
 from segcore.data import PreparedData
 from segcore.errors import UserError
@@ -30,6 +30,7 @@ from segcore.randomness import derive_seed
 from segcore.trainer import AUTOCAST_TYPES, DivergedError, EpochRecord, Trainer
 
 log = logging.getLogger("worker")
+
 
 def main(folder: RunFolder) -> int:
     """Compute the run and note its end in the folder; exit status 0 when it finished."""
@@ -189,9 +190,7 @@ def train(folder: RunFolder, config: RunConfig, data: PreparedData, model: nn.Mo
     folder.write("training", training_metrics(folder, config, device))
 
 
-def save_best(
-    folder: RunFolder, config: RunConfig, data: PreparedData, model: nn.Module, record: EpochRecord
-) -> None:
+def save_best(folder: RunFolder, config: RunConfig, data: PreparedData, model: nn.Module, record: EpochRecord) -> None:
     """The weights, with what is needed to use them without the run's folder."""
     metadata = {
         "settings": config.model_dump(),

@@ -8,7 +8,7 @@ process, at any time.
 import logging
 import os
 
-# MLflow reads these when it is imported. Its own setting wins where a user made one.
+# Read by MLflow when it is imported, so they come before the imports. A setting that the user made wins.
 _QUIET = {
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its lines would tear the progress display; errors reach us as exceptions
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -18,7 +18,6 @@ _QUIET = {
 }
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
-logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 from segcore.tracking.delivery import Delivery, deliver  # noqa: E402
 from segcore.tracking.feeder import Feeder  # noqa: E402
@@ -26,6 +25,10 @@ from segcore.tracking.models import save_model  # noqa: E402
 from segcore.tracking.runs import open_run  # noqa: E402
 from segcore.tracking.store import ensure_experiment, prepare_store, tracking_client, tracking_uri  # noqa: E402
 from segcore.tracking.system import system_sampler  # noqa: E402
+
+# Again, because somebody may have imported MLflow before us.
+for _name in ("mlflow", "alembic", "urllib3.connectionpool"):
+    logging.getLogger(_name).setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
 
 __all__ = [
     "Delivery",

@@ -9,7 +9,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from segcore.tracking.folder import FINAL_STATUS, Record, RunFiles, read_run
 from segcore.tracking.models import deliver_model
-from segcore.tracking.records import dataset_of, metrics_of, milliseconds, params_of, tags_of
+from segcore.tracking.records import dataset_of, metrics_of, milliseconds, params_of, results_of, tags_of
 from segcore.tracking.runs import BEST_WEIGHTS, find_runs
 
 # MLflow's own limits for one request.
@@ -148,8 +148,7 @@ def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles,
     # With its params and tags, which the model takes over.
     run = client.get_run(run_id)
     model_id = deliver_model(client, run, files.attempt, folder / "model")
-    if files.results:
-        _send(client, run, metrics_of([files.results], model_id if origin is None else None))
+    _send(client, run, [results_of(files, model_id if origin is None else None)])
     client.set_terminated(run_id, FINAL_STATUS[files.state], milliseconds(files.ended))
 
 

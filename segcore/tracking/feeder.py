@@ -12,6 +12,8 @@ from segcore.tracking.store import first_line, tracking_client
 class Feeder(threading.Thread):
     """Delivers all watched runs every few seconds, in the order in which they were given.
 
+    client: by default one of `tracking_uri()`, made with the first delivery.
+
     A tracking server that is slow or away costs nothing but delay: whatever MLflow raises is kept, and tried again in
     the next round.
 
@@ -24,7 +26,7 @@ class Feeder(threading.Thread):
 
     def __init__(self, client: MlflowClient | None = None, *, interval_seconds: float = 2.0) -> None:
         super().__init__(name="MLflow feeder", daemon=True)
-        self._client = client or tracking_client()
+        self._client = client
         self._interval_seconds = interval_seconds
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -64,19 +66,21 @@ class Feeder(threading.Thread):
         with self._lock:
             watched = list(self._watched.items())
         for delivery, delivered_version in watched:
-            # Taken before reading: what is written meanwhile belongs to the next round.
-            current = version(delivery.folder)
-            if current != delivered_version:
-                self._deliver(delivery, current)
+            try:
+                self._deliver(delivery, delivered_version)
+            # MLflow, its database and its artifact store raise errors of many kinds, and none may end the thread.
+            except Exception as error:
+                with self._lock:
+                    self._errors[delivery] = error
 
-    def _deliver(self, delivery: Delivery, current: object) -> None:
-        try:
-            is_whole = deliver(delivery, self._client)
-        # MLflow, its database and its artifact store raise errors of many kinds, and none may end the thread.
-        except Exception as error:
-            with self._lock:
-                self._errors[delivery] = error
+    def _deliver(self, delivery: Delivery, delivered_version: object) -> None:
+        # Taken before reading: what is written meanwhile belongs to the next round.
+        current = version(delivery.folder)
+        if current == delivered_version:
             return
+        # Made here, because even making it asks the database.
+        self._client = self._client or tracking_client()
+        is_whole = deliver(delivery, self._client)
         with self._lock:
             self._errors.pop(delivery, None)
             if is_whole:

@@ -7,6 +7,16 @@ from typing import Any
 
 import yaml
 
+FILES = (
+    "state.json",
+    "run.json",
+    "settings.yaml",
+    "environment.json",
+    "data.json",
+    "epochs.jsonl",
+    "system.jsonl",
+    "results.json",
+)
 # A state of a run, and the status that its MLflow run ends with; `running` is the one state that is not final.
 FINAL_STATUS = {
     "finished": "FINISHED",
@@ -92,9 +102,14 @@ def _read_records(file: Path, step_key: str) -> tuple[Record, ...]:
     return tuple(records.values())
 
 
-def version(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, times and sizes of the folder's files: equal as long as nothing new was written."""
-    if not folder.is_dir():
-        return ()
-    stats = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+def version(folder: Path) -> tuple[tuple[int, int] | None, ...]:
+    """Time and size of each file that is read here: equal as long as nothing new was written."""
+    return tuple(_stamp(folder / name) for name in FILES)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_size

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import mlflow.pytorch
@@ -25,23 +26,29 @@ def save_model(model: nn.Module, folder: Path, *, image_size: int) -> None:
     assert not model.training
     assert all(weights.device.type == "cpu" for weights in model.parameters())
     shutil.rmtree(folder, ignore_errors=True)
-    float32 = np.dtype("float32")
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(float32, (-1, 3, image_size, image_size), "images")]),
-        outputs=Schema([TensorSpec(float32, (-1, 1, image_size, image_size), "logits")]),
-    )
     description = Model()
-    mlflow.pytorch.save_model(
-        model,
-        str(folder),
-        mlflow_model=description,
-        signature=signature,
-        # Two images, because an example of one would fix the batch to one.
-        input_example=torch.zeros(2, 3, image_size, image_size),
-        serialization_format="pt2",
-        pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", f"numpy=={np.__version__}"],
+    with warnings.catch_warnings():
+        # MLflow warns about its own type hints when it is first used.
+        warnings.simplefilter("ignore")
+        mlflow.pytorch.save_model(
+            model,
+            str(folder),
+            mlflow_model=description,
+            signature=_signature(image_size),
+            # Two images, because an example of one would fix the batch to one.
+            input_example=torch.zeros(2, 3, image_size, image_size),
+            serialization_format="pt2",
+            pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", f"numpy=={np.__version__}"],
+        )
+        _make_servable(description, folder)
+
+
+def _signature(image_size: int) -> ModelSignature:
+    float32 = np.dtype("float32")
+    return ModelSignature(
+        inputs=Schema([TensorSpec(float32, (-1, 3, image_size, image_size))]),
+        outputs=Schema([TensorSpec(float32, (-1, 1, image_size, image_size))]),
     )
-    _make_servable(description, folder)
 
 
 def _make_servable(description: Model, folder: Path) -> None:

@@ -9,10 +9,11 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
 from segcore.tracking.folder import Record, RunFiles
 
+# So many characters of the data's fingerprint stand in the UI beside its name; the whole is in the profile.
+DIGEST = 12
 # MLflow's own limits.
 MAX_PARAM = 6_000
 MAX_TAG = 8_000
-MAX_DIGEST = 36
 # So many skipped files are listed by name; their number is always given.
 MAX_SKIPPED_LISTED = 200
 
@@ -49,18 +50,17 @@ def params_of(files: RunFiles) -> dict[str, str]:
 
 def tags_of(files: RunFiles, identity: Mapping[str, str], reused_from: str | None) -> dict[str, str]:
     """Tags of a run.  identity: name, arm, seed, factor, fingerprint, plan;  reused_from: id of the copied run."""
-    environment = {key: value for key, value in flatten(files.environment).items() if value is not None}
-    tags = {key: as_text(value) for key, value in environment.items()}
-    tags |= {key: value for key, value in identity.items() if key != "name"}
-    tags |= {"attempt": files.attempt, "state": files.state, "reason": files.reason or ""}
-    tags |= {"reused_from": reused_from or ""}
+    environment = {key: as_text(value) for key, value in flatten(files.environment).items() if value is not None}
+    tags = {key: value for key, value in identity.items() if key != "name"}
+    tags |= {"state": files.state, "reason": files.reason or "", "reused_from": reused_from or ""}
+    tags |= {"attempt": files.attempt} | environment
     tags |= {
         "mlflow.runName": identity["name"],
         "mlflow.note.content": _sentence(files, identity, reused_from),
         "mlflow.user": _user(),
         "mlflow.source.name": "runner.py",
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": tags.get("git_commit", ""),
+        "mlflow.source.git.commit": environment.get("git_commit", ""),
     }
     return {key: _cut(value, MAX_TAG) for key, value in tags.items() if value}
 
@@ -96,24 +96,51 @@ def _outcome(results: Record | None) -> str:
     return f", with a Dice of {metrics['test/dice_per_image']:.4f} per test image{at}"
 
 
-def metrics_of(records: Iterable[Record], model_id: str | None = None) -> Iterator[list[Metric]]:
-    """The metrics of each record, with their own time stamps; of `model_id` too where one is given."""
+def metrics_of(records: Iterable[Record]) -> Iterator[list[Metric]]:
+    """The metrics of each record, with their own time stamps."""
     for record in records:
         time = milliseconds(record.time)
-        yield [Metric(key, float(value), time, record.step, model_id) for key, value in record.metrics.items()]
+        yield [Metric(key, float(value), time, record.step) for key, value in record.metrics.items()]
+
+
+def results_of(files: RunFiles, model_id: str | None) -> list[Metric]:
+    """The metrics at the end, said of the dataset, and of the model too where one is given."""
+    if files.results is None:
+        return []
+    time, dataset = milliseconds(files.results.time), _dataset(files) if files.data else None
+    return [
+        Metric(
+            key,
+            float(value),
+            time,
+            step=0,
+            model_id=model_id,
+            dataset_name=dataset.name if dataset else None,
+            dataset_digest=dataset.digest if dataset else None,
+        )
+        for key, value in files.results.metrics.items()
+    ]
 
 
 def dataset_of(files: RunFiles) -> DatasetInput:
     """The dataset input: name, short fingerprint, root, sizes of the three parts, skipped files."""
+    return DatasetInput(_dataset(files), [InputTag("mlflow.data.context", "train, validation, test")])
+
+
+def _dataset(files: RunFiles) -> Dataset:
     data, skipped = files.data, files.data["skipped"]
-    profile = {**data["sizes"], "skipped": len(skipped), "skipped_files": skipped[:MAX_SKIPPED_LISTED]}
+    profile = {
+        "fingerprint": data["fingerprint"],
+        **data["sizes"],
+        "skipped": len(skipped),
+        "skipped_files": skipped[:MAX_SKIPPED_LISTED],
+    }
     if len(skipped) > MAX_SKIPPED_LISTED:
         profile["skipped_files_not_listed"] = len(skipped) - MAX_SKIPPED_LISTED
-    dataset = Dataset(
+    return Dataset(
         name=data["name"],
-        digest=data["fingerprint"][:MAX_DIGEST],
+        digest=data["fingerprint"][:DIGEST],
         source_type="local",
         source=json.dumps({"uri": data["root"]}),
         profile=json.dumps(profile),
     )
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "train, validation, test")])

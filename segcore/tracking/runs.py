@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from mlflow import MlflowClient
+from mlflow import MlflowClient, artifacts
 from mlflow.entities import Run
 
 from segcore.errors import UserError
-from segcore.tracking.store import shown_uri, tracking_client
+from segcore.tracking.store import shown_uri, tracking_client, tracking_uri
 
 BEST_WEIGHTS = "best.safetensors"
 RUN_ID_PREFIX = re.compile(r"[0-9a-f]{4,32}")
@@ -38,7 +38,7 @@ def find_runs(client: MlflowClient, condition: str) -> list[Run]:
 
 
 def open_run(run: str) -> Path:
-    """Downloads the best weights of a tracked run and returns their path.
+    """The path of the best weights of a tracked run; downloaded into a temporary folder where they are elsewhere.
 
     run: the run's id, its first four or more digits, or its exact name.  A copy leads to the run that it was copied
     from.  Raises UserError where no run or several match, or where the run has no weights.
@@ -48,7 +48,8 @@ def open_run(run: str) -> Path:
     if BEST_WEIGHTS not in {file.path for file in client.list_artifacts(run_id)}:
         state = client.get_run(run_id).data.tags.get("state", "of another tool")
         raise UserError(f"run {run} ({run_id}) has no {BEST_WEIGHTS}: it is {state}")
-    return Path(client.download_artifacts(run_id, BEST_WEIGHTS))
+    uri = f"{client.get_run(run_id).info.artifact_uri}/{BEST_WEIGHTS}"
+    return Path(artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking_uri()))
 
 
 def _only_run_id(client: MlflowClient, run: str) -> str:

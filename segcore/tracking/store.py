@@ -12,9 +12,12 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from segcore.errors import UserError
+from segcore.tracking.view import VIEW_TAG, arms_link, arms_view
 
 # MLflow's own limit for the tags of an experiment.
 MAX_EXPERIMENT_TAG = 20_000
+# Leaves room for the link below it.
+MAX_DESCRIPTION = 19_000
 
 
 def tracking_uri() -> str:
@@ -91,7 +94,8 @@ def _leftover_file_store(artifacts: Path) -> list[str]:
 def ensure_experiment(name: str, description: str, definition: Mapping[str, Any]) -> str:
     """The id of the experiment `name`, made where it is missing, with description and definition brought up to date.
 
-    description: Markdown, shown above the runs.  definition: the ablation, kept as JSON in the tag `ablation`.
+    description: Markdown, shown above the runs, its first line also in the list of experiments; a link to the curves
+    by arm is added.  definition: the ablation, kept as JSON in the tag `ablation`.
     Raises UserError where an experiment of that name lies in MLflow's trash, and for a definition above 20,000
     characters, which MLflow cannot hold.
     """
@@ -101,24 +105,28 @@ def ensure_experiment(name: str, description: str, definition: Mapping[str, Any]
             f"ablation {name}: its definition takes {len(text):,} characters as JSON, and MLflow holds "
             f"{MAX_EXPERIMENT_TAG:,}; shorten its texts or divide it into two ablations"
         )
-    tags = {
-        "ablation": text,
-        "mlflow.note.content": description[:MAX_EXPERIMENT_TAG],
-        # Else the UI asks at the first visit what kind of experiment this is.
-        "mlflow.experimentKind": "custom_model_development",
-    }
     client = tracking_client()
     experiment = client.get_experiment_by_name(name) or _create_experiment(client, name)
+    experiment_id = str(experiment.experiment_id)
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
             f"experiment {name} lies in MLflow's trash. Bring it back with `mlflow experiments restore --experiment-id "
-            f"{experiment.experiment_id}`, or remove it for good with `mlflow gc --experiment-ids "
-            f"{experiment.experiment_id}`, each with MLFLOW_TRACKING_URI={shown_uri()}"
+            f"{experiment_id}`, or remove it for good with `mlflow gc --experiment-ids {experiment_id} "
+            f"--backend-store-uri {shown_uri()}`; both need MLFLOW_TRACKING_URI={shown_uri()}"
         )
+    link = f"[Curves and results by arm]({arms_link(experiment_id)})"
+    tags = {
+        "ablation": text,
+        "mlflow.note.content": f"{description[:MAX_DESCRIPTION].rstrip()}\n\n{link}\n",
+        # Else the UI asks at the first visit what kind of experiment this is.
+        "mlflow.experimentKind": "custom_model_development",
+        # A user's own changes to the view stay.
+        VIEW_TAG: experiment.tags.get(VIEW_TAG) or arms_view(experiment.creation_time or 0),
+    }
     for key, value in tags.items():
         if experiment.tags.get(key) != value:
-            client.set_experiment_tag(experiment.experiment_id, key, value)
-    return str(experiment.experiment_id)
+            client.set_experiment_tag(experiment_id, key, value)
+    return experiment_id
 
 
 def _create_experiment(client: MlflowClient, name: str) -> Experiment:

@@ -1,0 +1,51 @@
+"""What several tests share: settings to start from, and small ablation files."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from segcore.ablation import read_preset
+from segcore.config import Layer, Problems, RunConfig, resolve
+
+
+@pytest.fixture
+def make_config():
+    """A function from dotted settings to a config: the base preset with these laid over it."""
+
+    def make(seed: int = 42, **settings: object) -> RunConfig:
+        base, _ = read_preset("base")
+        problems = Problems()
+        values = {key.replace("__", "."): value for key, value in settings.items()}
+        config = resolve([base, Layer("test", values)], seed, problems)
+        assert config is not None, problems.messages
+        return config
+
+    return make
+
+
+DEFINITION = {
+    "name": "small",
+    "title": "Small",
+    "question": "Is a large rate better than a small one?",
+    "settings": {"model.name": "resnet34_unet"},
+    "factor": "optimizer.lr",
+    "arms": {"large": {"optimizer.lr": 1e-3}, "small": {"optimizer.lr": 1e-4}},
+    "seeds": [1, 2],
+    "hypotheses": [
+        {"claim": "large wins", "better": "large", "than": "small", "metric": "test/dice_per_image", "margin": 0.01}
+    ],
+}
+
+
+@pytest.fixture
+def write_ablation(tmp_path):
+    """A function that writes an ablation file, the small one above with changes, and returns its path."""
+
+    def write(file: str = "small.yaml", **changes: object) -> Path:
+        path = tmp_path / file
+        content = {key: value for key, value in (DEFINITION | changes).items() if value is not None}
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return path
+
+    return write

@@ -1,0 +1,152 @@
+from pathlib import Path
+
+import pytest
+
+from segcore.ablation import load_ablation, read_preset
+from segcore.errors import UserError
+
+EXPERIMENTS = sorted(Path("experiments").glob("*.yaml"))
+
+
+def refuse(path: Path, **request: object) -> list[str]:
+    """The lines of the error that the file, or what is laid over it, causes."""
+    with pytest.raises(UserError) as caught:
+        load_ablation(path, **request)
+    return str(caught.value).splitlines()
+
+
+def test_the_reports_ablations_are_there():
+    names = {
+        "architecture",
+        "lr_sweep",
+        "optimizer",
+        "loss",
+        "scheduler",
+        "precision",
+        "augmentation",
+        "threshold",
+        "best",
+    }
+    assert {path.stem for path in EXPERIMENTS} == names
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("preset", [None, "demo", "pets64"])
+def test_every_ablation_loads_with_every_preset(path, preset):
+    ablation = load_ablation(path, preset=preset)
+    assert ablation.definition.name == path.stem
+    assert ablation.definition.hypotheses
+    assert ablation.experiment == (f"{path.stem}-{preset}" if preset else path.stem)
+    assert len(ablation.seeds) == (2 if preset == "demo" else 3)
+
+
+def test_layers_have_the_documented_order(write_ablation, tmp_path):
+    write_ablation("parent.yaml", settings={"trainer.epochs": 2, "trainer.clip_norm": 2.0, "data.image_size": 96})
+    child = write_ablation("child.yaml", extends="parent.yaml", settings={"trainer.epochs": 3})
+    ablation = load_ablation(child, preset="pets64", overrides=["trainer.clip_norm=4"])
+    merged = {}
+    for layer in ablation.layers:
+        merged |= layer.values
+    assert merged["trainer.clip_norm"] == 4  # the command line over the parent
+    assert merged["data.image_size"] == 64  # the preset over the parent
+    assert merged["trainer.epochs"] == 12  # the preset over the child over the parent
+    assert [Path(layer.source).stem for layer in ablation.layers] == [
+        "base",
+        "parent",
+        "child",
+        "pets64",
+        "command line",
+    ]
+
+
+def test_a_child_inherits_what_it_does_not_say(write_ablation, tmp_path):
+    write_ablation("parent.yaml")
+    child = tmp_path / "child.yaml"
+    child.write_text("name: child\nextends: parent.yaml\nseeds: [7]\n")
+    ablation = load_ablation(child)
+    assert ablation.seeds == (7,)
+    assert list(ablation.arms) == ["large", "small"]
+    assert ablation.experiment == "child"
+
+
+def test_seeds_of_the_command_line_win_over_the_presets(write_ablation):
+    path = write_ablation()
+    assert load_ablation(path).seeds == (1, 2)
+    assert load_ablation(path, preset="demo").seeds == (42, 43)
+    assert load_ablation(path, preset="demo", seeds=[9]).seeds == (9,)
+
+
+def test_every_mistake_comes_in_one_message(write_ablation):
+    path = write_ablation(
+        settings={"optimizer.lrr": 1e-3, "trainer": {"epochs": 0}},
+        seeds=[1, 1],
+        hypotheses=[{"claim": "c", "better": "lage", "than": "small", "metric": "test/dice", "margin": 0.1}],
+    )
+    lines = refuse(path, overrides=["data.image_size=big", "optimizer.lr=3"])
+    text = "\n".join(lines)
+    for part in (
+        "optimizer.lrr is not a setting; did you mean optimizer.lr?",
+        "trainer.epochs = 0",
+        "seeds = [1, 1]: 1 stands more than once",
+        "'lage' is not an arm; did you mean large?",
+        "metric = 'test/dice' is not a metric",
+        "command line: data.image_size = 'big'",
+        "command line: optimizer.lr belongs to the factor",
+    ):
+        assert part in text
+    assert len(lines) == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": None}, "name is missing"),
+        ({"name": "../up"}, "name = '../up'"),
+        ({"tittle": "x"}, "tittle is not known here; did you mean title?"),
+        ({"factor": "optimizer.rate"}, "factor = 'optimizer.rate' is no setting"),
+        ({"arms": {}}, "at least 1 item"),
+        ({"arms": {"a": {"model.name": "unet"}, "b": {}}}, "arms.a: model.name is outside the factor 'optimizer.lr'"),
+        ({"seeds": []}, "at least 1 item"),
+        ({"seeds": [-1]}, "greater than or equal to 0"),
+        ({"seeds": ["a"]}, "valid integer"),
+        ({"hypotheses": [{"claim": "c", "metric": "test/dice_per_image", "margin": 1}]}, "either `better` and `than`"),
+        (
+            {"hypotheses": [{"claim": "c", "better": "large", "metric": "test/dice_per_image", "margin": 1}]},
+            "`better` needs `than`",
+        ),
+        (
+            {"hypotheses": [{"claim": "c", "same": ["large", "large"], "metric": "test/dice_per_image", "margin": 1}]},
+            "with itself",
+        ),
+        ({"report": {"section": "1", "figures": [{"numbers": [1], "arms": ["huge"]}]}}, "'huge' is not an arm"),
+    ],
+)
+def test_a_malformed_definition_is_refused(write_ablation, changes, message):
+    path = write_ablation(**changes)
+    lines = refuse(path)
+    assert all(line.startswith(str(path)) for line in lines)
+    assert message in "\n".join(lines)
+
+
+def test_extending_a_missing_file_or_in_a_circle_is_refused(write_ablation):
+    missing = write_ablation("missing.yaml", extends="absent.yaml")
+    assert "extends = absent.yaml: there is no such file" in refuse(missing)[0]
+    first = write_ablation("first.yaml", extends="second.yaml")
+    write_ablation("second.yaml", extends="first.yaml")
+    assert "extends goes in a circle" in refuse(first)[0]
+
+
+def test_a_preset_that_touches_the_factor_is_refused(write_ablation):
+    arms = {"a": {"data.image_size": 32}, "b": {"data.image_size": 64}}
+    path = write_ablation(factor="data.image_size", arms=arms, hypotheses=None)
+    assert "pets64.yaml: data.image_size belongs to the factor" in refuse(path, preset="pets64")[0]
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match="--preset pets46: unknown; did you mean pets64"):
+        read_preset("pets46")
+
+
+@pytest.mark.parametrize("override", ["trainer.epochs", "=3", "trainer.epochs=[1"])
+def test_a_malformed_override_is_refused(write_ablation, override):
+    assert "command line" in refuse(write_ablation(), overrides=[override])[0]

@@ -1,0 +1,59 @@
+import pytest
+
+from segcore.errors import UserError
+from segcore.yaml_files import parse_yaml, read_mapping
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("1E5", 100_000.0),
+        ("-2.5e-4", -0.00025),
+        (".5", 0.5),
+        ("42", 42),
+        ("no", "no"),
+        ("on", "on"),
+        ("true", True),
+        ("null", None),
+        ("lr 1e-3", "lr 1e-3"),
+    ],
+)
+def test_values_arrive_as_yaml_1_2_has_them(text, value):
+    parsed = parse_yaml(text, "test")
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1, 2", "line 1.*not valid YAML"),
+        ("a: 1\nb: 2\na: 3\n", "line 3.*'a' is given twice"),
+        ("? [1, 2]\n: 3\n", "key must be plain text"),
+        ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("a: 2001-99-99", "not valid YAML"),
+    ],
+)
+def test_what_is_not_plain_yaml_is_refused(tmp_path, text, message):
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_mapping(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "empty"), (b"# only a comment\n", "empty"), (b"- a list\n", "keys and values"), (b"\xff\xfe\x00", "text")],
+)
+def test_files_that_hold_no_mapping_are_refused(tmp_path, content, message):
+    path = tmp_path / "file.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_mapping(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="absent.yaml: there is no such file"):
+        read_mapping(tmp_path / "absent.yaml")

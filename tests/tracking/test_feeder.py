@@ -1,0 +1,102 @@
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from segcore import tracking
+from segcore.tracking.feeder import Feeder
+
+
+def test_runs_are_followed_to_their_end(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str
+) -> None:
+    feeder = Feeder(interval_seconds=0.05)
+    feeder.start()
+    folder = make_folder("f1")
+    feeder.watch(folder.delivery(experiment))
+    folder.epoch(1)
+    wait_until(lambda: client.search_runs([experiment], "metrics.`train/loss` = 1"))
+    folder.epoch(2)
+    folder.finish()
+    assert feeder.close() == []
+    assert not feeder.is_alive()
+    [run] = client.search_runs([experiment])
+    assert run.info.status == "FINISHED"
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2]
+
+
+def test_a_server_that_is_away_costs_only_delay(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = []
+
+    def away(*_: Any, **__: Any) -> None:
+        failures.append(1)
+        raise ConnectionError("connection refused")
+
+    folder = make_folder("f1")
+    folder.epoch(1)
+    feeder = Feeder(client, interval_seconds=0.05)
+    feeder.watch(folder.delivery(experiment))
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "log_batch", away)
+        feeder.start()
+        wait_until(lambda: len(failures) > 2)
+        folder.epoch(2)
+        folder.finish()
+    assert feeder.close() == []
+    [run] = client.search_runs([experiment])
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2]
+
+
+def test_what_could_not_be_delivered_is_said_at_the_end_and_delivered_later(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str
+) -> None:
+    folder = make_folder("f1")
+    folder.finish()
+    feeder = Feeder(MlflowClient("http://127.0.0.1:9"), interval_seconds=0.05)
+    feeder.start()
+    feeder.watch(folder.delivery(experiment))
+    failed, comfort = feeder.close()
+    assert failed.startswith("MLflow did not take lr 1e-3, seed 42: ") and "127.0.0.1" in failed
+    assert "the same command delivers it" in comfort
+    later = Feeder()
+    later.watch(folder.delivery(experiment))
+    later.start()
+    assert later.close() == []
+    assert client.search_runs([experiment])[0].info.status == "FINISHED"
+
+
+def test_a_damaged_folder_does_not_hold_up_the_others(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str
+) -> None:
+    damaged, whole = make_folder("f1"), make_folder("f2")
+    (damaged.path / "run.json").write_text("{")
+    whole.finish()
+    feeder = Feeder(client)
+    feeder.watch(damaged.delivery(experiment, seed=42))
+    feeder.watch(whole.delivery(experiment, seed=43))
+    feeder.start()
+    messages = feeder.close()
+    assert messages[0].startswith("MLflow did not take lr 1e-3, seed 42: ")
+    assert [run.data.tags["seed"] for run in client.search_runs([experiment])] == ["43"]
+
+
+def wait_until(condition: Callable[[], Any], timeout_seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_hanging_server_is_not_waited_for_for_ever(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "search_experiments", lambda: time.sleep(1) or client.search_runs([]))
+    feeder = tracking.Feeder(client)
+    feeder.watch(make_folder("f1").delivery(experiment))
+    feeder.start()
+    assert "MLflow was too slow: after 0.1 s" in feeder.close(timeout_seconds=0.1)[0]
+    feeder.join()

@@ -1,0 +1,71 @@
+import logging
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from mlflow.models import Model
+
+from segcore import tracking
+from segcore.models import MODELS
+
+
+@pytest.fixture
+def convolution() -> torch.nn.Module:
+    """The model that `model_folder` holds."""
+    torch.manual_seed(0)
+    return torch.nn.Conv2d(3, 1, kernel_size=3, padding=1).eval()
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 5])
+def test_saved_model_equals_the_original_without_running_code(
+    num_images: int, model_folder: Path, convolution: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    loaded = mlflow.pytorch.load_model(str(model_folder))
+    images_N3HW = torch.rand(num_images, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images_N3HW), convolution(images_N3HW), rtol=0, atol=0)
+
+
+def test_saved_model_can_be_served(model_folder: Path, convolution: torch.nn.Module) -> None:
+    images_N3HW = np.random.default_rng(1).random((3, 3, 8, 8), dtype=np.float32)
+    logits_N1HW = mlflow.pyfunc.load_model(str(model_folder)).predict(images_N3HW)
+    np.testing.assert_array_equal(logits_N1HW, convolution(torch.from_numpy(images_N3HW)).detach().numpy())
+
+
+def test_saved_model_says_signature_and_requirements(model_folder: Path) -> None:
+    signature = Model.load(str(model_folder)).signature
+    [images], [logits] = signature.inputs.inputs, signature.outputs.inputs
+    assert (images.type, images.shape) == (np.dtype("float32"), (-1, 3, 8, 8))
+    assert (logits.type, logits.shape) == (np.dtype("float32"), (-1, 1, 8, 8))
+    requirements = (model_folder / "requirements.txt").read_text()
+    assert f"torch=={torch.__version__.split('+')[0]}" in requirements
+
+
+def test_saving_is_quiet_and_replaces(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = MODELS["resnet34_unet"](in_channels=3, out_channels=1).eval()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").write_text("")
+    tracking.save_model(model, tmp_path / "model", image_size=32)
+    assert not (tmp_path / "model" / "old").exists()
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("mlflow").level == logging.CRITICAL
+
+
+def test_delivered_model_is_loaded_by_its_id(
+    make_folder, model_folder: Path, convolution: torch.nn.Module, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder("f1")
+    model_folder.rename(folder.path / "model")
+    try:
+        folder.finish()
+        tracking.deliver(folder.delivery(experiment), tracking.tracking_client())
+        [run] = tracking.tracking_client().search_runs([experiment])
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.tracking_uri())
+        loaded = mlflow.pytorch.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+    finally:
+        tracking.save_model(convolution, model_folder, image_size=8)
+    images_N3HW = torch.ones(2, 3, 8, 8)
+    torch.testing.assert_close(loaded(images_N3HW), convolution(images_N3HW), rtol=0, atol=0)

@@ -1,0 +1,65 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from segcore.errors import UserError
+from segcore.tracking.delivery import deliver
+from segcore.tracking.runs import find_runs, open_run
+
+
+@pytest.fixture
+def deliver_run(make_folder: Callable[[str], Any], client: MlflowClient) -> Callable[..., str]:
+    """Delivers a finished run and returns its id."""
+
+    def deliver_run(fingerprint: str, experiment: str, arm: str) -> str:
+        folder = make_folder(fingerprint)
+        folder.finish()
+        deliver(folder.delivery(experiment, arm), client)
+        return next(run.info.run_id for run in client.search_runs([experiment]) if run.data.tags["arm"] == arm)
+
+    return deliver_run
+
+
+@pytest.mark.parametrize("arm", ["lr 1e-3", '0.5 % "odd" arm\'s', "ünïcode_"])
+def test_a_run_is_found_by_its_id_its_beginning_or_its_name(
+    arm: str, deliver_run: Callable[..., str], experiment: str
+) -> None:
+    run_id = deliver_run("f1", experiment, arm)
+    deliver_run("f2", experiment, "another")
+    for name in (run_id, run_id[:12], f"{arm}, seed 42"):
+        assert open_run(name).read_bytes() == b"weights of f1"
+
+
+def test_no_run_and_several_runs_are_errors(
+    deliver_run: Callable[..., str], client: MlflowClient, experiment: str
+) -> None:
+    ids = [
+        deliver_run("f1", experiment, "lr 1e-3"),
+        deliver_run("f2", client.create_experiment("lr_sweep-demo"), "lr 1e-3"),
+    ]
+    with pytest.raises(UserError, match="2 runs are called 'lr 1e-3, seed 42'") as raised:
+        open_run("lr 1e-3, seed 42")
+    assert all(run_id in str(raised.value) for run_id in ids) and "(in lr_sweep-demo)" in str(raised.value)
+    for name in ("lr 1e-4, seed 42", "lr 1e-3, seed 4_", "0" * 32):
+        with pytest.raises(UserError, match="no run in MLflow"):
+            open_run(name)
+
+
+def test_a_run_without_weights_is_an_error(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str
+) -> None:
+    folder = make_folder("f1")
+    folder.state("failed", reason="out of memory")
+    deliver(folder.delivery(experiment), client)
+    with pytest.raises(UserError, match=r"has no best\.safetensors: it is failed"):
+        open_run("lr 1e-3, seed 42")
+
+
+def test_all_pages_of_runs_are_read(client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(1, 6):
+        client.create_run(experiment, start_time=index)
+    search = client.search_runs
+    monkeypatch.setattr(client, "search_runs", lambda *args, **kwargs: search(*args, **kwargs, max_results=2))
+    assert [run.info.start_time for run in find_runs(client, "")] == [1, 2, 3, 4, 5]

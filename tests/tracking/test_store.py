@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from segcore.errors import UserError
+from segcore.tracking.store import ensure_experiment, prepare_store, shown_uri, tracking_uri
+from segcore.tracking.view import CURVES, VIEW_TAG
+
+
+def test_default_is_the_one_of_a_bare_mlflow_ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a folder, 100 %"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri() == mlflow.get_tracking_uri()
+
+
+def test_the_environment_moves_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@tracking.example:5000")
+    assert tracking_uri() == "http://user:secret@tracking.example:5000"
+    assert shown_uri() == "http://tracking.example:5000"
+
+
+def test_an_existing_database_is_used_as_it_is(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ensure_experiment("kept", "", {})
+    assert prepare_store() == []
+    assert MlflowClient(tracking_uri()).get_experiment_by_name("kept") is not None
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns"])
+def test_a_file_store_is_refused(uri: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match=r"no longer writes to plain folders.*mlflow\.db"):
+        prepare_store()
+
+
+def test_a_leftover_file_store_is_warned_about(project: Path) -> None:
+    (project / "mlruns" / "1" / "run" / "artifacts").mkdir(parents=True)
+    assert prepare_store() == []
+    (project / "mlruns" / "0").mkdir()
+    (project / "mlruns" / "0" / "meta.yaml").write_text("name: old\n")
+    [warning] = prepare_store()
+    assert "old file store (0)" in warning and "--backend-store-uri sqlite:///mlflow.db" in warning
+
+
+def test_a_file_that_is_no_database_is_an_error(project: Path) -> None:
+    (project / "mlflow.db").write_text("not a database, but long enough to be read as one" * 10)
+    with pytest.raises(UserError, match="file is not a database"):
+        prepare_store()
+
+
+def test_a_server_that_does_not_answer_is_an_error_without_its_password(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot be used at http://127\.0\.0\.1:9") as raised:
+        prepare_store()
+    assert "secret" not in str(raised.value)
+
+
+def test_experiment_says_question_and_definition(project: Path, client: MlflowClient) -> None:
+    first = ensure_experiment("lr_sweep", "Which rate?", {"name": "lr_sweep"})
+    again = ensure_experiment("lr_sweep", "Which rate, once more?", {"name": "lr_sweep", "seeds": [42]})
+    assert first == again
+    tags = client.get_experiment(again).tags
+    assert tags["mlflow.note.content"].startswith("Which rate, once more?\n")
+    assert f"#/experiments/{again}/runs?viewStateShareKey=arms" in tags["mlflow.note.content"]
+    assert json.loads(tags["ablation"]) == {"name": "lr_sweep", "seeds": [42]}
+
+
+def test_view_groups_by_arm_and_keeps_what_the_user_made_of_it(project: Path, client: MlflowClient) -> None:
+    experiment = ensure_experiment("lr_sweep", "", {})
+    state = json.loads(json.loads(client.get_experiment(experiment).tags[VIEW_TAG])["state"])
+    assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "arm"}]
+    assert [chart["metricKey"] for chart in state["compareRunCharts"]][: len(CURVES)] == list(CURVES)
+    client.set_experiment_tag(experiment, VIEW_TAG, "the user's own")
+    ensure_experiment("lr_sweep", "", {})
+    assert client.get_experiment(experiment).tags[VIEW_TAG] == "the user's own"
+
+
+def test_definition_that_mlflow_cannot_hold_is_an_error(project: Path) -> None:
+    with pytest.raises(UserError, match=r"takes 20,012 characters.*holds 20,000"):
+        ensure_experiment("long", "", {"text": "x" * 20_000})
+
+
+def test_experiment_in_the_trash_is_an_error_that_says_how_to_go_on(project: Path, client: MlflowClient) -> None:
+    experiment = ensure_experiment("gone", "", {})
+    client.delete_experiment(experiment)
+    with pytest.raises(UserError, match=f"restore --experiment-id {experiment}.*mlflow gc"):
+        ensure_experiment("gone", "", {})
