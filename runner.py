@@ -15,7 +15,7 @@ from rich.console import Console
 from segcore.errors import UserError
 from segcore.execution.folder import folder_of
 from segcore.execution.overview import list_ablations, show_plan
-from segcore.execution.session import Lookup, Request, Session, make_plans
+from segcore.execution.session import Launcher, Lookup, Request, Session, make_plans
 from segcore.execution.terminal import results_table
 from segcore.plan import Plan
 
@@ -36,6 +36,7 @@ def main(
     seeds: Annotated[str | None, typer.Option(help="seeds instead of the file's, such as 42,43")] = None,
     only: Annotated[list[str] | None, typer.Option(help="only this arm; may be given several times")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time")] = 1,
+    launcher: Annotated[Launcher, typer.Option(help="where the runs are computed")] = Launcher.local,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan and its cost; train nothing")] = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="train again what is finished, too")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="the ablations, their questions and their state")] = False,
@@ -43,7 +44,7 @@ def main(
     """Train every arm of an ablation on every seed; finished runs are not trained again."""
     console = Console(soft_wrap=False)
     try:
-        request = make_request(arguments or [], preset, seeds, only or [], jobs, rerun)
+        request = make_request(arguments or [], preset, seeds, only or [], jobs, launcher, rerun)
         if show_list:
             console.print(list_ablations(request))
             raise SystemExit(FINISHED)
@@ -58,7 +59,13 @@ def main(
 
 
 def make_request(
-    arguments: list[str], preset: str | None, seeds: str | None, only: list[str], jobs: int, rerun: bool
+    arguments: list[str],
+    preset: str | None,
+    seeds: str | None,
+    only: list[str],
+    jobs: int,
+    launcher: Launcher,
+    rerun: bool,
 ) -> Request:
     """The command line as a request; whatever holds a `=` and is no file overrides a setting."""
     files = [Path(argument) for argument in arguments if "=" not in argument or Path(argument).is_file()]
@@ -67,7 +74,7 @@ def make_request(
         numbers = None if seeds is None else [int(seed) for seed in seeds.split(",")]
     except ValueError:
         raise UserError(f"--seeds {seeds}: must be whole numbers with commas between them, such as 42,43") from None
-    return Request(files, overrides, preset, numbers, only, jobs, rerun)
+    return Request(files, overrides, preset, numbers, only, jobs, launcher, rerun)
 
 
 def run(request: Request, dry_run: bool, console: Console) -> int:

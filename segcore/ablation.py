@@ -127,8 +127,10 @@ def load_ablation(
     for layer in (overlay, command_line):
         for key in layer.values:
             if in_factor(key, definition.factors):
-                problems.add(layer.source, f"{key} belongs to the factor of {path}: it is what the arms differ in, and "
-                                           f"can't be overridden")  # fmt: skip
+                message = (
+                    f"{key} belongs to the factor of {path}: it is what the arms differ in, and can't be overridden"
+                )
+                problems.add(layer.source, message)
     arms = {arm: Layer(f"{path}, arm {arm!r}", flatten(values)) for arm, values in definition.arms.items()}
     common = (base, *layers, overlay, command_line)
     for arm in arms.values():

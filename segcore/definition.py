@@ -134,8 +134,8 @@ def check_definition(definition: Definition, source: str, problems: Problems) ->
     for arm, settings in definition.arms.items():
         for key in flatten(settings):
             if key in keys and not in_factor(key, definition.factors):
-                problems.add(source, f"arms.{arm}: {key} is outside the factor {definition.factor!r}; arms may differ "
-                                     f"only in the factor: move it to `settings`, or widen `factor`")  # fmt: skip
+                message = f"arms.{arm}: {key} is outside the factor {definition.factor!r}; arms may differ only in "
+                problems.add(source, message + "the factor: move it to `settings`, or widen `factor`")
     duplicates = sorted({seed for seed in definition.seeds if definition.seeds.count(seed) > 1})
     if duplicates:
         problems.add(source, f"seeds = {definition.seeds}: {', '.join(map(str, duplicates))} stands more than once")
@@ -145,8 +145,8 @@ def check_definition(definition: Definition, source: str, problems: Problems) ->
         if len(set(hypothesis.arms)) == 1:
             problems.add(source, f"hypothesis {number} compares {hypothesis.arms[0]!r} with itself")
         if hypothesis.metric not in METRICS:
-            problems.add(source, f"hypothesis {number}: metric = {hypothesis.metric!r} is not a metric of a run"
-                                 f"{nearest(hypothesis.metric, METRICS)}; metrics are {', '.join(METRICS)}")  # fmt: skip
+            message = f"hypothesis {number}: metric = {hypothesis.metric!r} is not a metric of a run"
+            problems.add(source, f"{message}{nearest(hypothesis.metric, METRICS)}; metrics are {', '.join(METRICS)}")
     for figure in figures:
         check_arms(f"report.figures {figure.numbers}", figure.arms, definition, source, problems)
 

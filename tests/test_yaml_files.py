@@ -55,5 +55,5 @@ def test_files_that_hold_no_mapping_are_refused(tmp_path, content, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="absent.yaml: there is no such file"):
+    with pytest.raises(UserError, match=r"absent\.yaml: there is no such file"):
         read_mapping(tmp_path / "absent.yaml")

@@ -15,7 +15,7 @@ from segcore import build, pictures, tables, tracking
 from segcore.checkpoint import update_metadata
 from segcore.config import RunConfig
 from segcore.data import Part, PreparedData
-from segcore.evaluation import Evaluation, evaluate, test_metrics
+from segcore.evaluation import Evaluation, compute_test_metrics, evaluate
 from segcore.examples import example_sheets
 from segcore.execution.folder import RunFolder
 from segcore.metrics import THRESHOLDS, choose_threshold
@@ -60,7 +60,7 @@ def count_gflops(model_name: str, image_size: int) -> float:
         image = torch.empty(1, 3, image_size, image_size)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(image)
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops() / 1e9)
 
 
 def count_parameters(model_name: str) -> int:
@@ -85,16 +85,14 @@ def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, dev
     if threshold == "validation":
         threshold = choose_threshold(validation.counts, validation.thresholds)
     test = evaluate_part(config, data.test, model, device)
-    metrics = test_metrics(test, threshold, config.data.batch_size)
+    metrics = compute_test_metrics(test, threshold, config.data.batch_size)
     metrics |= {"threshold": threshold, **folder.read("training")}
     shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("test/"))
     log.info("threshold %.2f, %s", threshold, shown)
     update_metadata(folder.checkpoint, {"settings": config.model_dump(), "threshold": threshold})
     write_tables(folder, validation, test, data.test, threshold)
     write_pictures(folder, config, model, data.test, test, threshold, device)
-    tracking.save_model(
-        model.to("cpu", memory_format=torch.contiguous_format), folder.model, image_size=config.data.image_size
-    )  # type: ignore[call-overload]
+    tracking.save_model(model.cpu(), folder.model, image_size=config.data.image_size)
     folder.write("results", {"time": time.time(), "metrics": metrics})
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,15 @@ from segcore.execution.terminal import Display
 from segcore.plan import Facts, Plan, Run, expand
 
 
+class Launcher(StrEnum):
+    """Where runs are computed: in processes on this machine."""
+
+    local = "local"
+
+
+LAUNCHERS = {Launcher.local: LocalLauncher}
+
+
 @dataclass(frozen=True)
 class Request:
     """What the command line asks for."""
@@ -28,6 +38,7 @@ class Request:
     seeds: Sequence[int] | None = None
     only: Sequence[str] = ()
     jobs: int = 1
+    launcher: Launcher = Launcher.local
     rerun: bool = False
 
 
@@ -118,7 +129,7 @@ class Session:
             for run in (run for plan in self.plans for run in plan.runs if run not in self.to_do):
                 self.watch(run, folder_of(run))
             epochs = sum(run.config.trainer.epochs for run in self.to_do)
-            launcher = LocalLauncher(self.request.jobs, self.claim)
+            launcher = LAUNCHERS[self.request.launcher](self.request.jobs, self.claim)
             with Display(self.console, len(self.to_do), epochs) as display:
                 launcher.execute(self.to_do, display.start, display.tick, display.end)
         finally:

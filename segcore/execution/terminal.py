@@ -166,9 +166,8 @@ def metrics_of(run: Run) -> dict[str, float]:
     folder = folder_of(run)
     if folder.state != "finished":
         return {}
-    metrics: dict[str, float] = folder.read("results").get("metrics", {})
-    last = list(folder.lines("epochs"))[-1]["metrics"]
-    return last | metrics
+    last_epoch: dict[str, float] = list(folder.lines("epochs"))[-1]["metrics"]
+    return last_epoch | folder.read("results").get("metrics", {})
 
 
 def mean_and_spread(values: Sequence[float | None], digits: int) -> str:

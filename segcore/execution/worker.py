@@ -21,7 +21,7 @@ from segcore.checkpoint import save_checkpoint
 from segcore.config import RunConfig
 from segcore.data import PreparedData
 from segcore.errors import UserError
-from segcore.evaluation import evaluate, validation_metrics
+from segcore.evaluation import compute_validation_metrics, evaluate
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
 from segcore.execution.folder import RunFolder, find_trained
 from segcore.execution.reporting import report_results, training_metrics
@@ -145,7 +145,7 @@ def build_trainer(
             loss=loss,
             loss_batch=batch_size,
         )
-        return validation_metrics(evaluation, batch_size)
+        return compute_validation_metrics(evaluation, batch_size)
 
     return Trainer(
         model=model,

@@ -5,7 +5,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
+from mlflow.types import Schema, TensorSpec
 
 from segcore.tracking.folder import Record, RunFiles
 
@@ -133,7 +136,7 @@ def _dataset(files: RunFiles) -> Dataset:
         "fingerprint": data["fingerprint"],
         **data["sizes"],
         "skipped": len(skipped),
-        "skipped_files": skipped[:MAX_SKIPPED_LISTED],
+        "skipped_files": [f"{item['name']}: {item['reason']}" for item in skipped[:MAX_SKIPPED_LISTED]],
     }
     if len(skipped) > MAX_SKIPPED_LISTED:
         profile["skipped_files_not_listed"] = len(skipped) - MAX_SKIPPED_LISTED
@@ -142,5 +145,15 @@ def _dataset(files: RunFiles) -> Dataset:
         digest=data["fingerprint"][:DIGEST],
         source_type="local",
         source=json.dumps({"uri": data["root"]}),
+        schema=json.dumps(_schema(files.settings["data"]["image_size"]).to_dict()),
         profile=json.dumps(profile),
+    )
+
+
+def _schema(size: int) -> TensorDatasetSchema:
+    """What the images and trimaps are resized to."""
+    uint8 = np.dtype("uint8")
+    return TensorDatasetSchema(
+        features=Schema([TensorSpec(uint8, (-1, size, size, 3))]),
+        targets=Schema([TensorSpec(uint8, (-1, size, size))]),
     )

@@ -118,8 +118,6 @@ def ensure_experiment(name: str, description: str, definition: Mapping[str, Any]
     tags = {
         "ablation": text,
         "mlflow.note.content": f"{description[:MAX_DESCRIPTION].rstrip()}\n\n{link}\n",
-        # Else the UI asks at the first visit what kind of experiment this is.
-        "mlflow.experimentKind": "custom_model_development",
         # A user's own changes to the view stay.
         VIEW_TAG: experiment.tags.get(VIEW_TAG) or arms_view(experiment.creation_time or 0),
     }

@@ -11,6 +11,11 @@ from segcore import tracking
 from segcore.tracking.delivery import deliver
 
 
+def only_run(client: MlflowClient, experiment: str) -> Any:
+    [run] = client.search_runs([experiment])
+    return run
+
+
 def test_a_finished_run_stands_in_another_experiment_as_a_copy(
     make_folder: Callable[[str], Any], model_folder: Path, client: MlflowClient, experiment: str
 ) -> None:
@@ -23,7 +28,7 @@ def test_a_finished_run_stands_in_another_experiment_as_a_copy(
     assert deliver(folder.delivery(experiment), client)
     assert deliver(folder.delivery(other, arm="adamw"), client)
     assert deliver(folder.delivery(other, arm="adamw"), client)
-    [origin], [copy] = client.search_runs([experiment]), client.search_runs([other])
+    origin, copy = only_run(client, experiment), only_run(client, other)
     assert (copy.data.tags["reused_from"], copy.data.tags["arm"]) == (origin.info.run_id, "adamw")
     assert (copy.info.run_name, copy.info.status) == ("adamw, seed 42", "FINISHED")
     assert origin.info.run_id in copy.data.tags["mlflow.note.content"]
@@ -72,10 +77,10 @@ def test_a_run_whose_origin_was_deleted_is_delivered_whole(
     shutil.copytree(model_folder, folder.path / "model")
     folder.finish()
     deliver(folder.delivery(experiment), client)
-    [deleted] = client.search_runs([experiment])
+    deleted = only_run(client, experiment)
     client.delete_run(deleted.info.run_id)
     assert deliver(folder.delivery(experiment), client)
-    [run] = client.search_runs([experiment])
+    run = only_run(client, experiment)
     assert "reused_from" not in run.data.tags
     assert run.outputs.model_outputs[0].model_id == deleted.outputs.model_outputs[0].model_id
     assert "best.safetensors" in {file.path for file in client.list_artifacts(run.info.run_id)}

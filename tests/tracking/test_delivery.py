@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from segcore import tracking
 from segcore.tracking.delivery import deliver
@@ -16,11 +15,11 @@ from segcore.tracking.records import MAX_SKIPPED_LISTED
 MakeFolder = Callable[[str], Any]
 
 
-def runs_of(client: MlflowClient, experiment: str) -> list[Run]:
+def runs_of(client: MlflowClient, experiment: str) -> list[Any]:
     return list(client.search_runs([experiment]))
 
 
-def steps(client: MlflowClient, run: Run, key: str) -> list[int]:
+def steps(client: MlflowClient, run: Any, key: str) -> list[int]:
     return [metric.step for metric in client.get_metric_history(run.info.run_id, key)]
 
 
@@ -111,7 +110,8 @@ def test_dataset_input_names_sizes_and_skipped_files(
     assert (dataset.name, dataset.digest, json.loads(dataset.source)) == ("pets", "ab" * 6, {"uri": "data/pets"})
     assert (profile["train"], profile["validation"], profile["test"]) == (4, 2, 3)
     assert (profile["skipped"], profile["skipped_files_not_listed"]) == (MAX_SKIPPED_LISTED + 7, 7)
-    assert profile["skipped_files"][0] == {"name": "cat_0", "reason": "truncated"}
+    assert profile["skipped_files"][0] == "cat_0: truncated"
+    assert '"shape": [-1, 8, 8, 3]' in json.loads(dataset.schema)["mlflow_tensorspec"]["features"]
 
 
 def test_model_moves_to_mlflow_with_the_results(
@@ -121,7 +121,7 @@ def test_model_moves_to_mlflow_with_the_results(
     deliver(folder.delivery(experiment), client)
     [run] = runs_of(client, experiment)
     [output] = run.outputs.model_outputs
-    model = client.get_logged_model(output.model_id)
+    model: Any = client.get_logged_model(output.model_id)
     assert (model.name, model.status, model.source_run_id) == ("lr 1e-3, seed 42", "READY", run.info.run_id)
     assert {metric.key: metric.value for metric in model.metrics}["test/dice_per_image"] == 0.8
     assert model.params["optimizer.lr"] == "0.001"

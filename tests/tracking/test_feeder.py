@@ -84,19 +84,19 @@ def test_a_damaged_folder_does_not_hold_up_the_others(
     assert [run.data.tags["seed"] for run in client.search_runs([experiment])] == ["43"]
 
 
-def wait_until(condition: Callable[[], Any], timeout_seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_hanging_server_is_not_waited_for_for_ever(
     make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "search_experiments", lambda: time.sleep(1) or client.search_runs([]))
+    monkeypatch.setattr(client, "search_experiments", lambda: time.sleep(1))
     feeder = tracking.Feeder(client)
     feeder.watch(make_folder("f1").delivery(experiment))
     feeder.start()
     assert "MLflow was too slow: after 0.1 s" in feeder.close(timeout_seconds=0.1)[0]
     feeder.join()
+
+
+def wait_until(condition: Callable[[], Any], timeout_seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,5 +1,6 @@
 import logging
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -55,13 +56,14 @@ def test_saving_is_quiet_and_replaces(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 def test_delivered_model_is_loaded_by_its_id(
-    make_folder, model_folder: Path, convolution: torch.nn.Module, experiment: str, monkeypatch: pytest.MonkeyPatch
+    make_folder: Any, model_folder: Path, convolution: torch.nn.Module, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_folder("f1")
     model_folder.rename(folder.path / "model")
     try:
         folder.finish()
         tracking.deliver(folder.delivery(experiment), tracking.tracking_client())
+        run: Any
         [run] = tracking.tracking_client().search_runs([experiment])
         monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.tracking_uri())
         loaded = mlflow.pytorch.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ def deliver_run(make_folder: Callable[[str], Any], client: MlflowClient) -> Call
         folder = make_folder(fingerprint)
         folder.finish()
         deliver(folder.delivery(experiment, arm), client)
-        return next(run.info.run_id for run in client.search_runs([experiment]) if run.data.tags["arm"] == arm)
+        return next(str(run.info.run_id) for run in client.search_runs([experiment]) if run.data.tags["arm"] == arm)
 
     return deliver_run
 
@@ -60,6 +61,6 @@ def test_a_run_without_weights_is_an_error(
 def test_all_pages_of_runs_are_read(client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(1, 6):
         client.create_run(experiment, start_time=index)
-    search = client.search_runs
-    monkeypatch.setattr(client, "search_runs", lambda *args, **kwargs: search(*args, **kwargs, max_results=2))
+    two_at_a_time = partial(client.search_runs, max_results=2)
+    monkeypatch.setattr(client, "search_runs", two_at_a_time)
     assert [run.info.start_time for run in find_runs(client, "")] == [1, 2, 3, 4, 5]
