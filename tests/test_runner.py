@@ -180,6 +180,8 @@ def test_arms_that_differ_in_the_evaluation_take_the_training_over(folder, clien
     done = call(folder, "threshold.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     origin, fixed = runs_of(client, "rates")["large"], runs_of(client, "threshold")["fixed"]
+    log = (folder / "runs" / fixed.data.tags["fingerprint"] / "log.txt").read_text()
+    assert "the training is that of" in log
     assert fixed.data.metrics["threshold"] == 0.4
     assert fixed.data.metrics["train/loss"] == origin.data.metrics["train/loss"]
     for metric in ("dice_per_image", "iou_dataset"):
@@ -200,6 +202,7 @@ def test_training_again_gives_the_same_numbers_to_the_last_bit(folder, client):
     assert again.returncode == 0, again.stdout + again.stderr
     assert json.loads((path / "run.json").read_text())["attempt"] != attempt
     assert numbers() == before
+    assert "the training is that of" not in (path / "log.txt").read_text()
     assert (folder / "runs" / "replaced" / f"{path.name}-{attempt}" / "best.safetensors").is_file()
 
 

@@ -139,10 +139,11 @@ def claim(folder: RunFolder) -> int | None:
     return descriptor
 
 
-def start_attempt(run: Run, precision: str) -> RunFolder:
+def start_attempt(run: Run, precision: str, trained_since: float = 0.0) -> RunFolder:
     """A fresh folder for a run, which the caller has claimed; what was in it has been set aside.
 
     precision: the resolved one, which the settings then hold instead of `auto`.
+    trained_since: Unix time; of runs of the same training, those begun later may be taken over instead of training.
     """
     folder = folder_of(run)
     folder.artifacts.mkdir(parents=True)
@@ -153,6 +154,7 @@ def start_attempt(run: Run, precision: str) -> RunFolder:
             "training_fingerprint": run.training_fingerprint,
             "attempt": uuid.uuid4().hex[:12],
             "created": time.time(),
+            "trained_since": trained_since,
         },
     )
     settings = nest(run.config.flat() | {"trainer.precision": precision})
@@ -175,11 +177,13 @@ def set_aside(folder: RunFolder) -> RunFolder | None:
     return target
 
 
-def find_trained(training_fingerprint: str) -> RunFolder | None:
+def find_trained(folder: RunFolder) -> RunFolder | None:
     """A finished run of the same training, which differs at most in its evaluation; None where there is none."""
+    wanted = folder.read("run")
     for path in sorted(RUNS.glob("*/run.json")):
-        folder = RunFolder(path.parent)
-        same = folder.read("run").get("training_fingerprint") == training_fingerprint
-        if same and folder.state == "finished" and folder.checkpoint.is_file():
-            return folder
+        other = RunFolder(path.parent)
+        run = other.read("run")
+        same = run.get("training_fingerprint") == wanted["training_fingerprint"]
+        if same and run["created"] >= wanted["trained_since"] and other.state == "finished":
+            return other
     return None

@@ -1,5 +1,6 @@
 """One call of `runner.py` from the request to its end: data, plans, tracking, runs."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -97,6 +98,7 @@ class Session:
         self.to_do = find_runs_to_do(plans, request.rerun)
         self.feeder = tracking.Feeder()
         self.experiments: list[str] = []
+        self.started = time.time()
 
     def prepare_data(self) -> None:
         """Decode what is not in the cache yet, before any worker starts.  Raises UserError on unusable data."""
@@ -145,7 +147,9 @@ class Session:
         earlier = set_aside(folder_of(run))
         if earlier:
             self.watch(run, earlier)
-        start_attempt(run, build.resolve_precision(run.config, build.resolve_device(run.config)))
+        precision = build.resolve_precision(run.config, build.resolve_device(run.config))
+        # To train again means not to take over what was trained before this call.
+        start_attempt(run, precision, trained_since=self.started if self.request.rerun else 0.0)
         self.watch(run, folder_of(run))
         return lock
 
@@ -178,7 +182,7 @@ def ensure_experiment(ablation: Ablation) -> str:
     claims = [f"- {hypothesis.claim} (`{hypothesis.metric}`)" for hypothesis in definition.hypotheses]
     section = f"Report section {definition.report.section}. " if definition.report else ""
     factor = ", ".join(f"`{factor}`" for factor in definition.factors)
-    text = [f"**{definition.title}.** {definition.question}", f"{section}Factor: {factor}."]
+    text = [f"{definition.title}: {definition.question}", f"{section}Factor: {factor}."]
     if claims:
         text.append("Claims:\n" + "\n".join(claims))
     description = "\n\n".join(text)

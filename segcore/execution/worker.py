@@ -75,7 +75,7 @@ def compute(folder: RunFolder) -> None:
     data = build.build_data(config, build.build_index(config))
     write_data(folder, data, config.data.root)
     model = build.build_model(config, device)
-    donor = find_trained(folder.read("run")["training_fingerprint"])
+    donor = find_trained(folder)
     if donor is None:
         with SystemSampling(folder):
             train(folder, config, data, model, device)

@@ -1,0 +1,1 @@
+"""From MLflow to tables and figures: reads runs, never trains."""
