@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -22,37 +23,43 @@ from segcore.plan import Plan, Run
 EXPERIMENTS = Path("experiments")
 
 
-def list_ablations(request: Request) -> Table:
-    """A row for each file in `experiments/`, or for each that is asked for: name, question, runs done."""
-    table = Table(title="Ablations", show_lines=True)
-    for column in ("file", "question", "arms", "state"):
-        table.add_column(column)
-    lookup = Lookup()
+def list_ablations(request: Request) -> Group:
+    """A row for each file in `experiments/`, or for each that is asked for: question, arms, runs finished."""
+    table = Table(title="Ablations", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("file", "question", "arms", "finished"):
+        table.add_column(column, overflow="fold")
+    lookup, notes = Lookup(), list[str]()
     for file in request.files or sorted(EXPERIMENTS.glob("*.yaml")):
-        one = replace(request, files=[file])
         try:
             definition = load_ablation(file).definition
             question, arms = definition.question, ", ".join(definition.arms)
-            state = describe_state(one, lookup)
+            state = describe_state(replace(request, files=[file]), lookup, notes)
         except UserError as error:
-            question, arms, state = "", "", f"not usable: {error}"
-        table.add_row(*(Text(cell) for cell in (str(file), question, arms, state)))
-    return table
+            question, arms, state = "", "", note(notes, str(error))
+        table.add_row(*(Text(cell) for cell in (file.stem, question, arms, state)))
+    return Group(table, *(Text(f"({number}) {text}") for number, text in enumerate(notes, start=1)))
 
 
-def describe_state(request: Request, lookup: Lookup) -> str:
-    """`2 of 9 runs finished`, or why that can't be told."""
+def note(notes: list[str], text: str) -> str:
+    """The mark of a footnote, which is added where it is new."""
+    if text not in notes:
+        notes.append(text)
+    return f"({notes.index(text) + 1})"
+
+
+def describe_state(request: Request, lookup: Lookup, notes: list[str]) -> str:
+    """`2 of 9 runs`, or the mark of a note that says why that can't be told."""
     try:
         (plan,) = make_plans(request, lookup)
     except UserError as error:
-        return f"not planned: {str(error).splitlines()[0]}"
-    return f"{sum(folder_of(run).state == 'finished' for run in plan.runs)} of {len(plan.runs)} runs finished"
+        return note(notes, f"Not known, because the data is not there. {error}")
+    return f"{sum(folder_of(run).state == 'finished' for run in plan.runs)} of {len(plan.runs)} runs"
 
 
 def show_plan(plan: Plan) -> Group:
     """The plan as a table of its arms, with what it will cost."""
     definition = plan.ablation.definition
-    table = Table(title=f"{definition.title}: {definition.question}")
+    table = Table(title=f"{definition.title}: {definition.question}", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("arm", "differs in", "parameters", "GFLOPs\nan image", "runs\ndone", "to do", "time left"):
         table.add_column(column)
     to_do: list[Run] = []

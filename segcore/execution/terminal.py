@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -135,14 +136,20 @@ def results_table(plan: Plan) -> Table:
         for metric in dict.fromkeys(hypothesis.metric for hypothesis in plan.ablation.definition.hypotheses)
         if metric != PRIMARY
     ]
-    table = Table(title=f"{plan.ablation.definition.title}: {plan.ablation.definition.question}")
-    table.add_column("arm")
-    table.add_column("test Dice per image\nmean ± sd over seeds", justify="right")
+    definition = plan.ablation.definition
+    table = Table(
+        title=f"{definition.title}: {definition.question}",
+        caption="test Dice, mean over images: mean ± standard deviation over seeds, then each seed's own value",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("arm", min_width=8)
+    table.add_column("test Dice", justify="right", no_wrap=True)
     for seed in seeds:
-        table.add_column(f"seed\n{seed}", justify="right")
+        table.add_column(f"seed {seed}", justify="right", min_width=6)
     for metric in others:
-        table.add_column(f"{metric}\n({METRICS[metric]} is better)", justify="right")
-    table.add_column("minutes\na run", justify="right")
+        table.add_column(f"{metric} ({METRICS[metric]} is better)", justify="right")
+    table.add_column("minutes a run", justify="right", max_width=7)
     table.add_column("state")
     for arm in dict.fromkeys(run.arm for run in plan.runs):
         table.add_row(*arm_row(arm, [run for run in plan.runs if run.arm == arm], others))
@@ -153,9 +160,9 @@ def arm_row(arm: str, runs: Sequence[Run], others: Sequence[str]) -> list[Text]:
     """An arm's cells in the closing table."""
     metrics = [metrics_of(run) for run in runs]
     primary = [values.get(PRIMARY) for values in metrics]
-    cells = [arm, mean_and_spread(primary, 4), *(f"{value:.4f}" if value is not None else "–" for value in primary)]
+    cells = [arm, mean_and_spread(primary), *(f"{value:.4f}" if value is not None else "–" for value in primary)]
     for metric in others:
-        cells.append(mean_and_spread([values.get(metric) for values in metrics], 4))
+        cells.append(mean_and_spread([values.get(metric) for values in metrics]))
     minutes = [values["train_seconds"] / 60 for values in metrics if values]
     cells.append(f"{statistics.mean(minutes):.1f}" if minutes else "–")
     return [Text(cell) for cell in [*cells, arm_state(runs)]]
@@ -170,17 +177,14 @@ def metrics_of(run: Run) -> dict[str, float]:
     return last_epoch | folder.read("results").get("metrics", {})
 
 
-def mean_and_spread(values: Sequence[float | None], digits: int) -> str:
-    """`mean ± standard deviation`; the mean alone for one value, a dash for none."""
+def mean_and_spread(values: Sequence[float | None]) -> str:
+    """`mean ± standard deviation`; the mean alone for one value, a dash for none.  Large numbers get fewer digits."""
     known = [value for value in values if value is not None]
     if not known:
         return "–"
-    mean = (
-        f"{statistics.mean(known):.{digits}g}"
-        if statistics.mean(known) >= 10
-        else f"{statistics.mean(known):.{digits}f}"
-    )
-    return f"{mean} ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else mean
+    mean = statistics.mean(known)
+    digits = 4 if abs(mean) < 1 else 1
+    return f"{mean:.{digits}f}" + (f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else "")
 
 
 def arm_state(runs: Sequence[Run]) -> str:

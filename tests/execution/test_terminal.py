@@ -1,0 +1,103 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from segcore.ablation import load_ablation
+from segcore.execution import folder as folders
+from segcore.execution.folder import start_attempt
+from segcore.execution.local import Job
+from segcore.execution.terminal import Display, mean_and_spread, results_table, show_seconds
+from segcore.plan import Facts, expand
+
+
+@pytest.fixture
+def plan(write_ablation, monkeypatch, tmp_path):
+    """The small ablation's plan, with its runs below the test's own folder."""
+    monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
+    return expand(
+        load_ablation(write_ablation(), overrides=["trainer.epochs=2"]), lambda config: Facts("data", "float32")
+    )
+
+
+def finish(run, dice):
+    folder = start_attempt(run, "float32")
+    metrics = {"train/loss": 0.5, "val/dice_per_image": 0.6, "images_per_second": 9.0}
+    for epoch in (1, 2):
+        folder.append("epochs", {"epoch": epoch, "time": 0.0, "metrics": metrics})
+    folder.write("results", {"time": 0.0, "metrics": {"test/dice_per_image": dice, "train_seconds": 120.0}})
+    folder.set_state("finished")
+    return folder
+
+
+def render(*objects, terminal=False):
+    console = Console(file=io.StringIO(), width=160, force_terminal=terminal)
+    for item in objects:
+        console.print(item)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3, "3 s"), (89, "89 s"), (600, "10 min"), (5399, "90 min"), (7200, "2.0 h")]
+)
+def test_durations(seconds, text):
+    assert show_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([0.5, 0.7], "0.6000 ± 0.1414"), ([0.5, None], "0.5000"), ([None], "–"), ([], "–"), ([10.0, 12.0], "11.0 ± 1.4")],
+)
+def test_mean_and_spread(values, text):
+    assert mean_and_spread(values) == text
+
+
+def test_the_table_shows_mean_spread_each_seed_and_what_is_missing(plan):
+    large_1, small_1, large_2, small_2 = plan.runs
+    finish(large_1, 0.8)
+    finish(large_2, 0.9)
+    finish(small_1, 0.7)
+    start_attempt(small_2, "float32").set_state("diverged", "training loss is nan in epoch 1")
+    lines = render(results_table(plan)).splitlines()
+    large = next(line for line in lines if line.strip().startswith("large"))
+    small = next(line for line in lines if line.strip().startswith("small"))
+    for part in ("0.8500 ± 0.0707", "0.8000", "0.9000", "2.0", "finished"):
+        assert part in large
+    assert "1 diverged: training loss is nan in epoch 1" in "\n".join(lines)
+    for part in ("0.7000", "–", "1 finished"):
+        assert part in small
+    assert "±" not in small
+
+
+def test_arms_named_like_markup_are_shown_as_they_are(write_ablation, monkeypatch, tmp_path):
+    monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
+    arms = {"[red]a[/red]": {"optimizer.lr": 1e-3}, "[/]": {"optimizer.lr": 1e-4}}
+    plan = expand(load_ablation(write_ablation(arms=arms, hypotheses=None)), lambda config: Facts("data", "float32"))
+    text = render(results_table(plan))
+    assert "[red]a[/red]" in text
+    assert "[/]" in text
+
+
+class GoneProcess:
+    """A process that ended well."""
+
+    returncode = 0
+
+    def poll(self):
+        return 0
+
+
+def test_without_a_terminal_there_is_a_line_an_epoch_and_the_time_left(plan):
+    run = plan.runs[0]
+    job = Job(run, finish(run, 0.8), GoneProcess())
+    console = Console(file=io.StringIO(), width=160, force_terminal=False)
+    with Display(console, num_runs=2, epochs_to_do=4) as display:
+        display.start(job)
+        display.tick([job])
+        display.tick([job])
+        display.end(job)
+    lines = console.file.getvalue().splitlines()
+    assert sum("large, seed 1: epoch" in line for line in lines) == 2
+    assert "epoch 1 of 2: loss 0.5000, val Dice 0.6000, 9 images/s" in lines[0]
+    assert "0 of 2 runs done, about" in lines[0]
+    assert lines[-1].startswith("finished  large, seed 1: test Dice 0.8000 after 2 min")
