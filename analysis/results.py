@@ -41,7 +41,8 @@ def load_runs(client: MlflowClient, experiment: str) -> pd.DataFrame:
 
 def search_all(client: MlflowClient, experiment_id: str) -> list[Run]:
     """Every run of an experiment, page by page."""
-    runs, token = [], None
+    runs: list[Run] = []
+    token = None
     while True:
         page = client.search_runs([experiment_id], max_results=PAGE, page_token=token)
         runs += page
@@ -69,6 +70,6 @@ def load_epochs(client: MlflowClient, runs: pd.DataFrame, metrics: list[str]) ->
         {"arm": run.arm, "seed": run.seed, "epoch": point.step, "metric": metric, "value": point.value}
         for run in runs.itertuples()
         for metric in metrics
-        for point in client.get_metric_history(run.run_id, metric)
+        for point in client.get_metric_history(str(run.run_id), metric)
     ]
     return pd.DataFrame(rows, columns=["arm", "seed", "epoch", "metric", "value"])

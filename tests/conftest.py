@@ -43,7 +43,7 @@ def write_ablation(tmp_path):
     """A function that writes an ablation file, the small one above with changes, and returns its path."""
 
     def write(file: str = "small.yaml", **changes: object) -> Path:
-        path = tmp_path / file
+        path: Path = tmp_path / file
         content = {key: value for key, value in (DEFINITION | changes).items() if value is not None}
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         return path

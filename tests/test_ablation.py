@@ -8,7 +8,7 @@ from segcore.errors import UserError
 EXPERIMENTS = sorted(Path("experiments").glob("*.yaml"))
 
 
-def refuse(path: Path, **request: object) -> list[str]:
+def refuse(path, **request):
     """The lines of the error that the file, or what is laid over it, causes."""
     with pytest.raises(UserError) as caught:
         load_ablation(path, **request)

@@ -173,8 +173,9 @@ def metrics_of(run: Run) -> dict[str, float]:
     folder = folder_of(run)
     if folder.state != "finished":
         return {}
-    last_epoch: dict[str, float] = list(folder.lines("epochs"))[-1]["metrics"]
-    return last_epoch | folder.read("results").get("metrics", {})
+    last_epoch = list(folder.lines("epochs"))[-1]["metrics"]
+    metrics: dict[str, float] = last_epoch | folder.read("results").get("metrics", {})
+    return metrics
 
 
 def mean_and_spread(values: Sequence[float | None]) -> str:
