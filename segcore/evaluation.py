@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from segcore.batches import LabelledBatch
 from segcore.metrics import (
     Counts,
     count,
@@ -21,17 +21,6 @@ from segcore.metrics import (
 
 # The report's threshold and the customary one, reported beside the chosen one.
 FIXED_THRESHOLDS = (0.4, 0.5)
-
-
-class EvaluationBatch(Protocol):
-    """Images (N, 3, H, W) in [0, 1], masks (N, 1, H, W) of 0 and 1, valid pixels or None for all."""
-
-    @property
-    def images_N3HW(self) -> Tensor: ...
-    @property
-    def masks_N1HW(self) -> Tensor: ...
-    @property
-    def valid_N1HW(self) -> Tensor | None: ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class Evaluation:
 
 def evaluate(
     model: nn.Module,
-    batches: Iterable[EvaluationBatch],
+    batches: Iterable[LabelledBatch],
     *,
     thresholds: Sequence[float],
     device: torch.device,
@@ -81,7 +70,7 @@ def evaluate(
         return Evaluation(Counts.cat(counts).cpu(), tuple(thresholds), torch.cat(sums).cpu(), mean_loss)
 
 
-def batch_losses(loss: nn.Module, logits: Tensor, batch: EvaluationBatch, size: int) -> list[Tensor]:
+def batch_losses(loss: nn.Module, logits: Tensor, batch: LabelledBatch, size: int) -> list[Tensor]:
     """The loss of each `size` consecutive images."""
     losses = []
     for start in range(0, len(logits), size):

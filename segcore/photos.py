@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from segcore.data import Border
-from segcore.data.reading import BACKGROUND, BORDER, PET
+from segcore.data.reading import BACKGROUND, BORDER, PET, UnreadableError, is_foreground, open_picture, to_rgb
 
 Mask = NDArray[np.bool_]
 
@@ -28,10 +28,6 @@ TURNS = {
 INVERSE_ORIENTATION = {6: 8, 8: 6}
 
 
-class UnreadablePhotoError(Exception):
-    """The file cannot be used; the message is the reason, without the file's name."""
-
-
 @dataclass(frozen=True)
 class Photo:
     """An RGB image as it is meant to be seen, and the EXIF orientation (1 to 8) that its file is stored with."""
@@ -47,18 +43,13 @@ class Photo:
 def read_photo(path: Path) -> Photo:
     """The first frame of any picture that Pillow reads; transparency is dropped, as in training.
 
-    Raises UnreadablePhotoError.
+    Raises UnreadableError.
     """
-    picture = open_picture(path)
+    picture = open_picture(path, "image")
     orientation = picture.getexif().get(Tag.Orientation, UPRIGHT)
     if orientation not in range(1, 9):
         orientation = UPRIGHT
-    if picture.mode.startswith("I;16"):
-        # Pillow would clip at 255 instead of scaling.
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        raise UnreadablePhotoError(f"has mode {picture.mode}, whose range is not known; save it with 8 bits")
-    return Photo(turn(picture.convert("RGB"), orientation), orientation)
+    return Photo(turn(to_rgb(picture), orientation), orientation)
 
 
 def read_truth(path: Path, photo: Photo, border: Border) -> tuple[Mask, Mask | None]:
@@ -66,39 +57,18 @@ def read_truth(path: Path, photo: Photo, border: Border) -> tuple[Mask, Mask | N
 
     A picture with values from 1 to 3 alone is a trimap (1 pet, 2 background, 3 border); of any other, pixels that are
     neither 0 (black) nor transparent are pet.  Masks belong to the photo's pixels as they are stored.
-    Raises UnreadablePhotoError.
+    Raises UnreadableError.
     """
-    picture = open_picture(path)
+    picture = open_picture(path, "truth")
     width, height = photo.as_stored(photo.image).size
     if picture.size != (width, height):
-        raise UnreadablePhotoError(f"is {picture.width} x {picture.height} pixels, its image {width} x {height}")
-    # Of a palette, the index counts, not the colour.
-    values = np.asarray(turn(picture, photo.orientation))
-    if values.ndim == 3:
-        has_alpha = picture.mode in ("LA", "RGBA")
-        coloured: Mask = np.any(values[..., :-1] if has_alpha else values, axis=-1)
-        return coloured & (values[..., -1] > 0) if has_alpha else coloured, None
-    if values.min() < PET or values.max() > BORDER:
-        return values != 0, None
+        raise UnreadableError(f"the truth is {picture.width} x {picture.height} pixels, its image {width} x {height}")
+    upright = turn(picture, photo.orientation)
+    values = np.asarray(upright)
+    if values.ndim == 3 or values.min() < PET or values.max() > BORDER:
+        return is_foreground(upright), None
     pet = values != BACKGROUND if border == "pet" else values == PET
     return pet, values != BORDER if border == "ignore" else None
-
-
-def open_picture(path: Path) -> Image.Image:
-    """The decoded first frame.  Raises UnreadablePhotoError."""
-    try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
-                raise UnreadablePhotoError(f"has {picture.width} x {picture.height} pixels, too many to be a picture")
-            picture.load()
-            return picture
-    except UnreadablePhotoError:
-        raise
-    except FileNotFoundError:
-        raise UnreadablePhotoError("is missing") from None
-    # Broken bytes make Pillow's decoders raise nearly everything, from SyntaxError to struct.error.
-    except Exception as error:
-        raise UnreadablePhotoError(f"cannot be read as a picture ({type(error).__name__})") from error
 
 
 def turn(picture: Image.Image, orientation: int) -> Image.Image:

@@ -21,9 +21,10 @@ from segcore.build import load_model, resolve_device
 from segcore.command_line import check_output, locate_checkpoint, reconfigure, shown, user_errors, writing
 from segcore.config import Layer
 from segcore.data import Border
+from segcore.data.reading import UnreadableError
 from segcore.errors import UserError
 from segcore.metrics import count, dice
-from segcore.photos import Photo, UnreadablePhotoError, read_photo, read_truth
+from segcore.photos import Photo, read_photo, read_truth
 from segcore.picture_files import Job, check_folders, find_pictures, plan_jobs
 from segcore.pictures import Mask, SheetRow, caption, fit, overlay, sheet
 
@@ -86,7 +87,7 @@ class PredictionWriter:
             return None, None
         try:
             return read_truth(job.truth, photo, self.border)
-        except UnreadablePhotoError as error:
+        except UnreadableError as error:
             self.problems.append(f"{shown(job.source)}: predicted, but its truth {shown(job.truth)} {error}")
             return None, None
 
@@ -159,7 +160,7 @@ def read_batch(jobs: Sequence[Job], problems: list[str]) -> list[tuple[Job, Phot
     for job in jobs:
         try:
             photos.append((job, read_photo(job.source)))
-        except UnreadablePhotoError as error:
+        except UnreadableError as error:
             problems.append(f"skipped {shown(job.source)}: {error}")
     return photos
 

@@ -7,22 +7,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from segcore.batches import LabelledBatch
+
 AUTOCAST_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-class TrainingBatch(Protocol):
-    """What a step needs: images (N, 3, H, W) in [0, 1], masks (N, 1, H, W) of 0 and 1, valid pixels or None for all."""
-
-    @property
-    def images_N3HW(self) -> Tensor: ...
-    @property
-    def masks_N1HW(self) -> Tensor: ...
-    @property
-    def valid_N1HW(self) -> Tensor | None: ...
 
 
 class TrainingData(Protocol):
@@ -32,7 +23,7 @@ class TrainingData(Protocol):
     def num_batches(self) -> int: ...
     @property
     def num_images(self) -> int: ...
-    def epoch(self, epoch: int) -> Iterator[TrainingBatch]: ...
+    def epoch(self, epoch: int) -> Iterator[LabelledBatch]: ...
 
 
 class DivergedError(Exception):

@@ -24,19 +24,20 @@ def read_item(item: Item, image_size: int, mask_format: MaskFormat) -> tuple[Pix
     The image is resized with PIL's bicubic filter, its default, the mask with nearest.  An orientation in the EXIF
     data is not applied: masks are drawn on the pixels as they are stored.  Raises UnreadableError.
     """
-    image = _open(item.image, "image")
-    mask = _open(item.mask, "trimap" if mask_format == "trimap" else "mask")
+    image = open_picture(item.image, "image")
+    mask = open_picture(item.mask, "trimap" if mask_format == "trimap" else "mask")
     if mask.size != image.size:
         raise UnreadableError(
             f"the mask is {mask.size[0]} x {mask.size[1]} pixels, its image {image.size[0]} x {image.size[1]}"
         )
     codes = _trimap_codes(mask) if mask_format == "trimap" else _binary_codes(mask)
     size = (image_size, image_size)
-    resized = _to_rgb(image).resize(size, Image.Resampling.BICUBIC)
+    resized = to_rgb(image).resize(size, Image.Resampling.BICUBIC)
     return np.asarray(resized), np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
 
 
-def _open(path: Path, kind: str) -> Image.Image:
+def open_picture(path: Path, kind: str) -> Image.Image:
+    """The decoded first frame of any picture that Pillow reads; `kind` names it in errors.  Raises UnreadableError."""
     try:
         with Image.open(path) as image:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
@@ -54,7 +55,8 @@ def _open(path: Path, kind: str) -> Image.Image:
         raise UnreadableError(f"the {kind} {path.name} cannot be read: {error}") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image in 8-bit RGB; transparency is dropped.  Raises UnreadableError for modes of unknown range."""
     if image.mode.startswith("I;16"):
         # Pillow would clip at 255 instead of scaling.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
@@ -75,12 +77,15 @@ def _trimap_codes(trimap: Image.Image) -> Pixels:
 def _binary_codes(mask: Image.Image) -> Pixels:
     if mask.format == "JPEG":
         raise UnreadableError("the mask is a JPEG, whose compression changes background pixels; save it as PNG")
+    return np.where(is_foreground(mask), PET, BACKGROUND).astype(np.uint8)
+
+
+def is_foreground(mask: Image.Image) -> NDArray[np.bool_]:
+    """Which pixels (H, W) of a user's mask are neither 0 (black) nor transparent."""
     # Of a palette, the index counts, not the colour.
     values = np.asarray(mask)
-    if values.ndim == 3:
-        has_alpha = mask.mode in ("LA", "RGBA")
-        colours = values[..., :-1] if has_alpha else values
-        foreground = colours.any(axis=-1) & (values[..., -1] > 0 if has_alpha else True)
-    else:
-        foreground = values != 0
-    return np.where(foreground, PET, BACKGROUND).astype(np.uint8)
+    if values.ndim == 2:
+        return np.asarray(values != 0)
+    if mask.mode in ("LA", "RGBA"):
+        return np.asarray(values[..., :-1].any(axis=-1) & (values[..., -1] > 0))
+    return np.asarray(values.any(axis=-1))

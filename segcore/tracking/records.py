@@ -10,6 +10,7 @@ from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.types import Schema, TensorSpec
 
+from segcore.config import flatten
 from segcore.tracking.folder import Record, RunFiles
 
 # So many characters of the data's fingerprint stand in the UI beside its name; the whole is in the profile.
@@ -24,17 +25,6 @@ MAX_SKIPPED_LISTED = 200
 def milliseconds(seconds: float) -> int:
     """MLflow's unit of time."""
     return round(seconds * 1000)
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"optimizer": {"lr": 0.001}} as {"optimizer.lr": 0.001}."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def as_text(value: Any) -> str:
