@@ -45,7 +45,10 @@ def resolve_device(config: RunConfig) -> torch.device:
 def resolve_threads(config: RunConfig) -> int:
     """CPU threads of one run."""
     threads = config.execution.threads
-    return threads if isinstance(threads, int) else len(os.sched_getaffinity(0))
+    if isinstance(threads, int):
+        return threads
+    # The cores that this process may use, where the system tells.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_precision(config: RunConfig, device: torch.device) -> str:
