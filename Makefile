@@ -33,10 +33,10 @@ demo: install    ## the learning-rate ablation in miniature, on built-in data
 test: install-dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: install-dev ## style, types, import rules, file sizes, schema
+check: install-dev ## style, types, import rules, file sizes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy runner.py segcore tests
+	$(BIN)/mypy runner.py segcore analysis tests
 	$(BIN)/lint-imports
 	$(BIN)/python tests/check_files.py
 

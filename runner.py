@@ -3,8 +3,10 @@
 python runner.py experiments/lr_sweep.yaml --preset demo
 """
 
+import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -17,7 +19,7 @@ from segcore.execution.folder import folder_of
 from segcore.execution.overview import list_ablations, show_plan
 from segcore.execution.session import Launcher, Lookup, Request, Session, make_plans
 from segcore.execution.terminal import results_table
-from segcore.plan import Plan
+from segcore.plan import Plan, Run
 
 FINISHED, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
@@ -52,6 +54,9 @@ def main(
     except UserError as error:
         print(error, file=sys.stderr)
         status = WRONG_REQUEST
+    except OSError as error:
+        print(f"{error.filename or 'the system'}: {error.strerror}; what is finished is kept", file=sys.stderr)
+        status = SOME_FAILED
     except KeyboardInterrupt:
         print("interrupted: finished runs are kept; the same command goes on from there", file=sys.stderr)
         status = INTERRUPTED
@@ -81,7 +86,7 @@ def run(request: Request, dry_run: bool, console: Console) -> int:
     """Execute the request; the exit status."""
     if not request.files:
         raise UserError("no ablation file is given; `python runner.py --list` shows those that there are")
-    lookup = Lookup()
+    lookup = Lookup(may_download=not dry_run)
     plans = make_plans(request, lookup)
     if dry_run:
         for plan in plans:
@@ -92,10 +97,16 @@ def run(request: Request, dry_run: bool, console: Console) -> int:
     session.execute()
     for plan in plans:
         console.print(results_table(plan))
-    console.print(
-        f"{len(session.to_do)} runs trained by this call. `mlflow ui` in this folder compares them.", highlight=False
-    )
+    console.print(describe_call(session.to_do), highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
+
+
+def describe_call(runs: Sequence[Run]) -> str:
+    """What became of the runs that were to do, and where to compare them."""
+    states = [folder_of(run).state for run in runs]
+    ended = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    where = "" if os.environ.get("MLFLOW_TRACKING_URI") else " `mlflow ui` in this folder compares all runs."
+    return f"This call: {ended or 'nothing to train, all runs were finished before'}.{where}"
 
 
 def is_finished(plan: Plan) -> bool:
@@ -104,10 +115,11 @@ def is_finished(plan: Plan) -> bool:
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM ends a call as Ctrl-C does."""
+    """SIGTERM, or a terminal that is closed, ends a call as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
     app()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcore.config import Layer, Problems, check_keys, flatten, nearest, resolve
+from segcore.config import Layer, Problems, check_keys, flatten, make_layer, nearest, resolve
 from segcore.definition import Definition, in_factor, parse_definition
 from segcore.errors import UserError
 from segcore.yaml_files import parse_yaml, read_mapping
@@ -47,21 +47,24 @@ def load_chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
         path = path.parent / parent
 
 
-def merge_chain(chain: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[dict[str, Any], list[Layer]]:
+def merge_chain(chain: Sequence[tuple[Path, dict[str, Any]]], problems: Problems) -> tuple[dict[str, Any], list[Layer]]:
     """The definition that the chain amounts to, and a layer of settings for each of its files."""
     merged: dict[str, Any] = {}
     layers = []
     for path, content in chain:
         settings = content.get("settings") or {}
         if isinstance(settings, dict):
-            layers.append(Layer(str(path), flatten(settings)))
+            layers.append(make_layer(str(path), settings, problems))
         merged |= content
+    path, content = chain[-1]
+    if "name" not in content and len(chain) > 1:
+        problems.add(str(path), "name is missing: a file that extends another needs a name of its own")
     return merged, layers
 
 
 def read_preset(name: str) -> tuple[Layer, list[int] | None]:
     """A preset's settings and, if it has any, its seeds.  Raises UserError where it is unknown or malformed."""
-    path = shown(PRESETS / f"{name}.yaml")
+    path = relative(PRESETS / f"{name}.yaml")
     choices = sorted(preset.stem for preset in PRESETS.glob("*.yaml"))
     if name not in choices:
         raise UserError(f"--preset {name}: unknown{nearest(name, choices)}; presets are {', '.join(choices)}")
@@ -75,11 +78,12 @@ def read_preset(name: str) -> tuple[Layer, list[int] | None]:
         problems.add(str(path), f"settings = {settings!r}: must be keys and values")
     if seeds is not None and not is_seed_list(seeds):
         problems.add(str(path), f"seeds = {seeds!r}: must be a list of different whole numbers from 0 up")
+    layer = make_layer(str(path), settings if isinstance(settings, dict) else {}, problems)
     problems.raise_any()
-    return Layer(str(path), flatten(settings)), seeds
+    return layer, seeds
 
 
-def shown(path: Path) -> Path:
+def relative(path: Path) -> Path:
     """The path relative to the current folder where it lies below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
@@ -95,7 +99,7 @@ def is_seed_list(seeds: object) -> bool:
 
 
 def parse_overrides(overrides: Sequence[str]) -> Layer:
-    """`KEY=VALUE` texts from the command line as a layer; the values are read as YAML."""
+    """`KEY=VALUE` texts from the command line as a layer; the values are read as YAML.  Raises UserError."""
     values: dict[str, Any] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -106,41 +110,73 @@ def parse_overrides(overrides: Sequence[str]) -> Layer:
     return Layer("command line", values)
 
 
+@dataclass(frozen=True)
+class Overlay:
+    """What a request lays over an ablation file: a preset, overridden settings, other seeds."""
+
+    preset: str | None
+    layers: tuple[Layer, ...]
+    seeds: Sequence[int] | None
+
+
+def read_overlay(
+    preset: str | None, overrides: Sequence[str], seeds: Sequence[int] | None, problems: Problems
+) -> Overlay:
+    """The overlay that the command line asks for; what is wrong with it is noted."""
+    preset = None if preset == "base" else preset
+    layers: list[Layer] = []
+    preset_seeds = None
+    try:
+        if preset:
+            layer, preset_seeds = read_preset(preset)
+            layers.append(layer)
+    except UserError as error:
+        problems.messages.append(str(error))
+    try:
+        layers.append(parse_overrides(overrides))
+    except UserError as error:
+        problems.messages.append(str(error))
+    if seeds is not None and not is_seed_list(list(seeds)):
+        problems.add("command line", f"--seeds {','.join(map(str, seeds))}: must be different whole numbers from 0 up")
+    return Overlay(preset, tuple(layers), seeds or preset_seeds)
+
+
+def check_overlay(overlay: Overlay, definition: Definition, path: Path, problems: Problems) -> None:
+    """A problem for each overridden setting that belongs to the factor."""
+    for layer in overlay.layers:
+        for key in layer.values:
+            if in_factor(key, definition.factors):
+                reason = "it is what the arms differ in, and can't be overridden"
+                problems.add(layer.source, f"{key} belongs to the factor of {path}: {reason}")
+
+
 def load_ablation(
     path: Path, *, preset: str | None = None, overrides: Sequence[str] = (), seeds: Sequence[int] | None = None
 ) -> Ablation:
     """Read an ablation file with everything laid over it.  Raises UserError with all problems at once."""
-    chain = load_chain(path)
-    content, layers = merge_chain(chain)
     problems = Problems()
+    content, layers = merge_chain(load_chain(path), problems)
     definition = parse_definition(content, str(path), problems)
-    base, _ = read_preset("base")
-    overlay, preset_seeds = read_preset(preset) if preset and preset != "base" else (Layer("no preset", {}), None)
-    command_line = parse_overrides(overrides)
-    if seeds is not None and not is_seed_list(list(seeds)):
-        problems.add("command line", f"--seeds {','.join(map(str, seeds))}: must be different whole numbers from 0 up")
+    overlay = read_overlay(preset, overrides, seeds, problems)
     if definition is None:
-        for layer in (*layers, overlay, command_line):
+        for layer in (*layers, *overlay.layers):
             check_keys(layer, problems)
         problems.raise_any()
         raise AssertionError("a definition is missing only where there are problems")
-    for layer in (overlay, command_line):
-        for key in layer.values:
-            if in_factor(key, definition.factors):
-                message = (
-                    f"{key} belongs to the factor of {path}: it is what the arms differ in, and can't be overridden"
-                )
-                problems.add(layer.source, message)
-    arms = {arm: Layer(f"{path}, arm {arm!r}", flatten(values)) for arm, values in definition.arms.items()}
-    common = (base, *layers, overlay, command_line)
+    check_overlay(overlay, definition, path, problems)
+    base, _ = read_preset("base")
+    common = (base, *layers, *overlay.layers)
+    arms = {
+        arm: make_layer(f"{path}, arm {arm!r}", values, problems) for arm, values in definition.arms.items()
+    }  # fmt: skip
     for arm in arms.values():
         resolve([*common, arm], definition.seeds[0], problems)
     problems.raise_any()
     return Ablation(
         definition=definition,
         source=str(path),
-        experiment=definition.name if preset in (None, "base") else f"{definition.name}-{preset}",
+        experiment=f"{definition.name}-{overlay.preset}" if overlay.preset else definition.name,
         layers=common,
         arms=arms,
-        seeds=tuple(seeds or preset_seeds or definition.seeds),
+        seeds=tuple(overlay.seeds or definition.seeds),
     )

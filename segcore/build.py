@@ -115,10 +115,10 @@ def build_train_loader(config: RunConfig, part: Part, device: torch.device) -> T
 
 
 def build_evaluation_loader(config: RunConfig, part: Part, device: torch.device) -> EvaluationLoader:
-    """Batches in file order, each of a multiple of `data.batch_size` images, so that the report's batches fit in."""
-    group = config.data.batch_size
-    batch_size = max(1, config.evaluation.batch_size // group) * group
-    return EvaluationLoader(part, batch_size=batch_size, device=device, border=config.data.border)
+    """Batches in file order, of the evaluation's own size."""
+    return EvaluationLoader(
+        part, batch_size=config.evaluation.batch_size, device=device, border=config.data.border
+    )  # fmt: skip
 
 
 def build_model(config: RunConfig, device: torch.device) -> nn.Module:

@@ -37,7 +37,7 @@ class DataSettings(Settings):
     border: Literal["pet", "background", "ignore"] = Field(description="what the trimap's border pixels count as")
     validation_fraction: Fraction = Field(description="share of the training list that validates")
     test_fraction: Fraction = Field(description="share that tests, for data.format folders without lists")
-    split_seed: int = Field(ge=0, description="seed of the split; never follows the run's seed")
+    split_seed: int = Field(ge=0, lt=2**32, description="seed of the split; never follows the run's seed")
     max_skipped_fraction: float = Field(ge=0, le=1, description="share of unreadable items that is tolerated")
     cache_dir: str = Field(min_length=1, description="folder for decoded images, unpacked archives, synthetic data")
 
@@ -90,7 +90,7 @@ class TrainerSettings(Settings):
 class EvaluationSettings(Settings):
     """How a trained network is tested."""
 
-    batch_size: Count = Field(description="images a step; rounded down to a multiple of data.batch_size")
+    batch_size: Count = Field(description="images a step; no metric depends on it")
     threshold: Literal["validation"] | Fraction = Field(description="validation: the best one on validation images")
 
 
@@ -126,6 +126,7 @@ USED_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "scheduler.eta_min": ("scheduler.name", ("cosine",)),
     "scheduler.gamma": ("scheduler.name", ("exponential",)),
     "data.test_fraction": ("data.format", ("folders",)),
+    "data.border": ("data.format", ("pets", "synthetic")),
 }
 
 
@@ -197,6 +198,17 @@ class Problems:
             raise UserError("\n".join(self.messages))
 
 
+def make_layer(source: str, nested: Mapping[str, Any], problems: Problems) -> Layer:
+    """Nested or dotted settings as a layer; a problem for a setting that is given in both ways."""
+    flat = flatten(nested)
+    for group, values in nested.items():
+        if isinstance(values, Mapping):
+            for key in flatten(values, f"{group}."):
+                if key in nested:
+                    problems.add(source, f"{key} is given twice, nested and dotted")
+    return Layer(source, flat)
+
+
 def check_keys(layer: Layer, problems: Problems) -> dict[str, Any]:
     """The layer's known settings; a problem for each key that is none."""
     known = {}
@@ -266,5 +278,6 @@ def check_together(config: RunConfig, sources: Mapping[str, str], problems: Prob
     if scheduler.name == "cosine" and scheduler.eta_min > config.optimizer.lr:
         problems.add(
             sources["scheduler.eta_min"],
-            f"scheduler.eta_min = {scheduler.eta_min} must not exceed optimizer.lr = {config.optimizer.lr}",
+            f"scheduler.eta_min = {scheduler.eta_min} must not exceed optimizer.lr = {config.optimizer.lr}, which "
+            f"{sources['optimizer.lr']} sets: lower scheduler.eta_min in `settings`",
         )

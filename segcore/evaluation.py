@@ -52,11 +52,12 @@ def evaluate(
 ) -> Evaluation:
     """Count on all images, without autocast unless a type is given.
 
-    thresholds: ascending, in (0, 1).  loss_batch: the images that the loss takes together, so that a loss over a
-    batch means what it means in training; the batches must hold a multiple of it, but for the last.
+    thresholds: ascending, in (0, 1).  loss_batch: the images that the loss takes together, whatever the batches hold,
+    so that a loss over a batch means what it means in training.
     """
     model.eval()
-    counts, sums, losses = [], [], []
+    counts, sums = [], []
+    losses = None if loss is None else GroupedLoss(loss, loss_batch)
     with torch.inference_mode():
         for batch in batches:
             with torch.autocast(device.type, autocast or torch.bfloat16, enabled=autocast is not None):
@@ -64,20 +65,46 @@ def evaluate(
             probabilities = logits.float().sigmoid()
             counts.append(count(probabilities, batch.masks_N1HW, thresholds, batch.valid_N1HW))
             sums.append(soft_sums(probabilities, batch.masks_N1HW, batch.valid_N1HW))
-            if loss is not None:
-                losses += batch_losses(loss, logits, batch, loss_batch)
-        mean_loss = torch.stack(losses).mean().item() if losses else None
+            if losses is not None:
+                losses.add(logits, batch)
+        mean_loss = losses.mean() if losses is not None else None
         return Evaluation(Counts.cat(counts).cpu(), tuple(thresholds), torch.cat(sums).cpu(), mean_loss)
 
 
-def batch_losses(loss: nn.Module, logits: Tensor, batch: LabelledBatch, size: int) -> list[Tensor]:
-    """The loss of each `size` consecutive images."""
-    losses = []
-    for start in range(0, len(logits), size):
-        rows = slice(start, start + size)
-        valid = None if batch.valid_N1HW is None else batch.valid_N1HW[rows]
-        losses.append(loss(logits[rows], batch.masks_N1HW[rows], valid))
-    return losses
+class GroupedLoss:
+    """The loss of every `size` consecutive images, however they arrive, and its mean over these groups."""
+
+    def __init__(self, loss: nn.Module, size: int) -> None:
+        self.loss = loss
+        self.size = size
+        self.losses: list[Tensor] = []
+        self.waiting: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        self.num_waiting = 0
+
+    def add(self, logits: Tensor, batch: LabelledBatch) -> None:
+        """Take a batch in, group by group."""
+        start = 0
+        while start < len(logits):
+            rows = slice(start, start + self.size - self.num_waiting)
+            valid = None if batch.valid_N1HW is None else batch.valid_N1HW[rows]
+            self.waiting.append((logits[rows], batch.masks_N1HW[rows], valid))
+            self.num_waiting += len(logits[rows])
+            start += len(logits[rows])
+            if self.num_waiting == self.size:
+                self.close_group()
+
+    def close_group(self) -> None:
+        """The loss of the images that wait."""
+        logits, masks, valid = zip(*self.waiting, strict=True)
+        together = None if valid[0] is None else torch.cat(valid)
+        self.losses.append(self.loss(torch.cat(logits), torch.cat(masks), together))
+        self.waiting, self.num_waiting = [], 0
+
+    def mean(self) -> float:
+        """Mean over the groups, the last smaller one included."""
+        if self.waiting:
+            self.close_group()
+        return torch.stack(self.losses).mean().item()
 
 
 def compute_validation_metrics(evaluation: Evaluation, batch_size: int) -> dict[str, float]:

@@ -40,7 +40,8 @@ class Run:
     """One arm on one seed.
 
     fingerprint: of everything that can change the result; training_fingerprint: the same without the evaluation,
-    so that runs that differ only there share one training; unavailable: why this machine cannot run it, or None.
+    so that runs that differ only there share one training; data_fingerprint: of the data's content;
+    unavailable: why this machine cannot run it, or None.
     """
 
     arm: str
@@ -48,6 +49,7 @@ class Run:
     config: RunConfig
     fingerprint: str
     training_fingerprint: str
+    data_fingerprint: str
     unavailable: str | None
 
     @property
@@ -90,16 +92,16 @@ def expand(ablation: Ablation, facts: Callable[[RunConfig], Facts], only: Sequen
             problems.add("command line", f"--only {arm!r} is not an arm{nearest(arm, configs)}; arms are {choices}")
     problems.raise_any()
     checked = {arm: config for arm, config in configs.items() if config is not None}
-    check_different(ablation, checked, problems)
-    problems.raise_any()
     arm_facts = {arm: facts(config) for arm, config in checked.items()}
     runs = [
         make_run(arm, config.model_copy(update={"seed": seed}), arm_facts[arm])
         for seed in ablation.seeds
         for arm, config in checked.items()
-        if not only or arm in only
     ]
-    return Plan(ablation, hash_plan(ablation, checked, arm_facts), tuple(runs), find_differences(checked))
+    check_different(ablation, runs, problems)
+    problems.raise_any()
+    chosen = tuple(run for run in runs if not only or run.arm in only)
+    return Plan(ablation, hash_plan(ablation, checked, arm_facts), chosen, find_differences(checked))
 
 
 def make_run(arm: str, config: RunConfig, facts: Facts) -> Run:
@@ -110,7 +112,7 @@ def make_run(arm: str, config: RunConfig, facts: Facts) -> Run:
         "recipe": RECIPE_VERSION,
     }
     training = {key: value for key, value in settings.items() if not in_factor(key, ["evaluation"])}
-    return Run(arm, config.seed, config, digest(settings), digest(training), facts.unavailable)
+    return Run(arm, config.seed, config, digest(settings), digest(training), facts.data_fingerprint, facts.unavailable)
 
 
 def effective(config: RunConfig) -> dict[str, Any]:
@@ -123,28 +125,29 @@ def effective(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def check_different(ablation: Ablation, configs: dict[str, RunConfig], problems: Problems) -> None:
-    """A problem for each pair of arms that amount to the same run."""
-    seen: dict[str, str] = {}
-    for arm, config in configs.items():
-        flat = config.flat()
-        # A factor may be one of the settings that rarely matter: data.root compares datasets, device compares machines.
-        factor = {key: value for key, value in flat.items() if in_factor(key, ablation.definition.factors)}
-        unused = {key for key, (decides, values) in USED_WITH.items() if flat[decides] not in values}
-        own = {key: value for key, value in factor.items() if key not in unused}
-        twin = seen.setdefault(digest(own), arm)
-        if twin != arm:
-            ignored = sorted(unused & set(factor))
-            note = f" (without effect here: {', '.join(ignored)})" if ignored else ""
-            problems.add(ablation.source, f"arms {twin!r} and {arm!r} are the same run{note}")
+def check_different(ablation: Ablation, runs: Sequence[Run], problems: Problems) -> None:
+    """A problem for each pair of arms that amount to the same run: what they differ in changes no result."""
+    seen: dict[str, Run] = {}
+    for run in runs:
+        twin = seen.setdefault(run.fingerprint, run)
+        if twin.arm != run.arm:
+            ours, theirs = run.config.flat(), twin.config.flat()
+            ignored = ", ".join(key for key, value in ours.items() if value != theirs[key])
+            note = f": here {ignored} has no effect on a result" if ignored else ""
+            problems.add(ablation.source, f"arms {twin.arm!r} and {run.arm!r} are the same run{note}")
 
 
 def hash_plan(ablation: Ablation, configs: dict[str, RunConfig], facts: dict[str, Facts]) -> str:
     """Hash of what all arms have in common: settings outside the factor and without the seed, data, recipe."""
-    arm, config = next(iter(configs.items()))
-    common = {key: value for key, value in config.flat().items() if not in_factor(key, [*WITHOUT_EFFECT, "seed"])}
-    common |= {"trainer.precision": facts[arm].precision, "recipe": RECIPE_VERSION}
-    common = {key: value for key, value in common.items() if not in_factor(key, ablation.definition.factors)}
+    factors = ablation.definition.factors
+    common = next(iter(configs.values())).flat()
+    for key, (decides, values) in USED_WITH.items():
+        # A setting that only some arms use stays: whether it is used is then part of the factor.
+        if not in_factor(decides, factors) and common[decides] not in values:
+            del common[key]
+    common = {key: value for key, value in common.items() if not in_factor(key, [*WITHOUT_EFFECT, "seed"])}
+    common |= {"trainer.precision": sorted({fact.precision for fact in facts.values()}), "recipe": RECIPE_VERSION}
+    common = {key: value for key, value in common.items() if not in_factor(key, factors)}
     return digest([common, sorted({fact.data_fingerprint for fact in facts.values()})])
 
 

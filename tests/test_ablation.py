@@ -147,6 +147,23 @@ def test_an_unknown_preset_is_refused_with_the_nearest():
         read_preset("pets46")
 
 
+def test_a_setting_given_nested_and_dotted_is_refused(write_ablation):
+    path = write_ablation(settings={"trainer": {"epochs": 3}, "trainer.epochs": 4})
+    assert refuse(path) == [f"{path}: trainer.epochs is given twice, nested and dotted"]
+
+
+def test_a_child_needs_a_name_of_its_own(write_ablation, tmp_path):
+    write_ablation("parent.yaml")
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: parent.yaml\n")
+    assert "name is missing" in refuse(child)[0]
+
+
+def test_a_wrong_preset_hides_no_other_mistake(write_ablation):
+    lines = refuse(write_ablation(seeds=[1, 1]), preset="nope", overrides=["trainer.epochs"])
+    assert len(lines) == 3
+
+
 @pytest.mark.parametrize("override", ["trainer.epochs", "=3", "trainer.epochs=[1"])
 def test_a_malformed_override_is_refused(write_ablation, override):
     assert "command line" in refuse(write_ablation(), overrides=[override])[0]

@@ -113,7 +113,8 @@ def test_settings_that_exclude_each_other_are_refused():
     _, messages = resolve_with(scheduler__warmup_epochs=5, trainer__epochs=5, optimizer__lr=1e-6)
     assert messages == [
         "here: scheduler.warmup_epochs = 5 must be below trainer.epochs = 5",
-        "experiments/presets/base.yaml: scheduler.eta_min = 1e-05 must not exceed optimizer.lr = 1e-06",
+        "experiments/presets/base.yaml: scheduler.eta_min = 1e-05 must not exceed optimizer.lr = 1e-06, which here "
+        "sets: lower scheduler.eta_min in `settings`",
     ]
 
 

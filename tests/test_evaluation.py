@@ -62,13 +62,14 @@ def test_no_metric_depends_on_the_evaluations_own_batch(pictures):
     logits, masks = pictures
     loss = BCEDiceLoss()
     outcomes = []
-    for size in (2, 4, 10):
-        evaluation = run(logits, masks, size, loss=loss, loss_batch=2)
+    for size in (1, 3, 4, 10):
+        evaluation = run(logits, masks, size, loss=loss, loss_batch=4)
         outcomes.append(
             compute_test_metrics(evaluation, 0.5, batch_size=3) | compute_validation_metrics(evaluation, batch_size=3)
         )
     assert outcomes[0] == pytest.approx(outcomes[1], rel=1e-6)
     assert outcomes[0] == pytest.approx(outcomes[2], rel=1e-6)
+    assert outcomes[0] == pytest.approx(outcomes[3], rel=1e-6)
 
 
 def test_the_reports_dice_is_that_of_its_batches(pictures):

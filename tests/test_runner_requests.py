@@ -54,6 +54,40 @@ def test_missing_data_is_explained_with_ways_out(request_fails):
         assert part in error
 
 
+def test_a_runs_folder_that_cannot_be_made_is_told(tmp_path, monkeypatch, write_ablation):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("a file is in the way")
+    path = write_ablation(settings={"data": {"format": "synthetic", "synthetic_images": 12, "image_size": 32}})
+    result = CliRunner().invoke(runner.app, [str(path)])
+    assert result.exit_code == 2
+    assert f"{tmp_path}/runs: cannot be written" in result.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_data_that_cannot_be_used_is_told_before_anything_trains(tmp_path, monkeypatch, write_ablation):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pets" / "annotations").mkdir(parents=True)
+    (tmp_path / "pets" / "images").mkdir()
+    for part in ("trainval", "test"):
+        names = "".join(f"{part}_{number} 1 1 1\n" for number in range(20))
+        (tmp_path / "pets" / "annotations" / f"{part}.txt").write_text(names)
+    result = CliRunner().invoke(runner.app, [str(write_ablation()), "data.root=pets"])
+    assert result.exit_code == 2
+    assert "data.max_skipped_fraction" in result.stderr
+    assert "missing" in result.stderr
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_two_files_of_one_name_are_refused(request_fails, write_ablation):
+    error = request_fails(str(write_ablation("first.yaml")), str(write_ablation("second.yaml")))
+    assert "have the same name, small" in error
+
+
+def test_a_wrong_preset_is_told_by_the_list_too(request_fails):
+    assert "did you mean demo" in request_fails("--list", "--preset", "demmo")
+
+
 def test_problems_of_several_files_come_together(request_fails, write_ablation):
     first = write_ablation("first.yaml", seeds=[1, 1])
     second = write_ablation("second.yaml", title=None)

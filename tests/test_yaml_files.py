@@ -43,6 +43,10 @@ def test_what_is_not_plain_yaml_is_refused(tmp_path, text, message):
     assert str(path) in str(caught.value)
 
 
+def test_merge_keys_work():
+    assert parse_yaml("base: &b {x: 1}\nchild: {<<: *b, y: 2}\n", "test")["child"] == {"x": 1, "y": 2}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"", "empty"), (b"# only a comment\n", "empty"), (b"- a list\n", "keys and values"), (b"\xff\xfe\x00", "text")],

@@ -1,9 +1,10 @@
 """Folders that are either complete or absent, however many processes want them and whenever one is killed."""
 
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,6 +13,7 @@ from segcore.errors import UserError
 
 PARTIAL = ".partial"
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+RETRIES = 10
 
 
 def build_once(
@@ -19,19 +21,53 @@ def build_once(
 ) -> Path:
     """The folder `target`, built by `build(temporary folder)` and renamed, unless it is complete already.
 
-    One process builds while others wait at a lock beside the folder; whatever fails, nothing half-made stays.
-    is_complete: whether an existing folder may be used; a damaged one is built anew.  needed: bytes that it takes.
-    Raises UserError where the disk is full or cannot be written, and whatever else `build` raises.
+    One process builds while others wait at a lock beside the folder; whatever fails, nothing stays: neither what is
+    half-made, nor the lock, nor folders above that this call made and that are empty.  (The lock of a complete folder
+    stays.)  is_complete: whether an existing folder may be used; a damaged one is built anew.  needed: bytes that it
+    takes.  Raises UserError where the disk is full or cannot be read or written, and whatever else `build` raises.
     """
-    if is_complete(target):
-        return target
     with disk_errors(target.parent, needed):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if is_complete(target):
+            return target
         remove_abandoned(target.parent)
-        with FileLock(_lock(target)):
+        with _locked(target):
             if not is_complete(target):
                 _build(target, build, needed)
     return target
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Holds the lock of `target`; after a failure, lock and folders are gone, those that were there before excepted.
+
+    Only the holder removes the lock's file.  That is safe: FileLock takes no file that has lost its name, so that
+    whoever waited for this one goes on to the next.
+    """
+    made = [folder for folder in target.parents if not folder.exists()]
+    try:
+        with _acquire(target):
+            try:
+                yield
+            except BaseException:
+                # Windows, which cannot remove an open file, removes it on release.
+                with suppress(OSError):
+                    Path(_lock(target)).unlink()
+                raise
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _acquire(target: Path) -> AbstractContextManager[object]:
+    lock = FileLock(_lock(target))
+    for _ in range(RETRIES):
+        # Another process whose build failed may remove the folder between the two.
+        with suppress(FileNotFoundError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return lock.acquire()
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
 
 
 def _build(target: Path, build: Callable[[Path], None], needed: int) -> None:
@@ -61,14 +97,24 @@ def disk_errors(folder: Path, needed: int) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def root_errors(path: Path) -> Iterator[None]:
+    """Turns what the disk of data.root refuses into a UserError; path: data.root or what is read in it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); make it readable or set data.root to another folder"
+        ) from error
+
+
 def remove_abandoned(folder: Path) -> None:
     """Removes the temporary folders of builders that died: those whose lock nobody holds."""
-    for partial in folder.glob("*" + PARTIAL):
-        try:
-            with FileLock(_lock(partial.with_name(partial.name.removesuffix(PARTIAL))), timeout=0):
+    # Another process whose build failed may remove the folder in between.
+    with suppress(FileNotFoundError):
+        for partial in folder.glob("*" + PARTIAL):
+            with suppress(Timeout), FileLock(_lock(partial.with_name(partial.name.removesuffix(PARTIAL))), timeout=0):
                 shutil.rmtree(partial, ignore_errors=True)
-        except Timeout:
-            continue
 
 
 def no_space(folder: Path, needed: int, setting: str = "data.cache_dir") -> UserError:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from segcore.data import folders, pets
+from segcore.data.atomic import root_errors
 from segcore.data.download import download_archives
 from segcore.data.fingerprint import content_fingerprint
 from segcore.data.index import DataIndex, Item, MaskFormat, split
@@ -31,19 +32,21 @@ def find_data(
     `root` if missing and `download`; `folders`, a user's own `root/images` and `root/masks`; `synthetic`,
     `synthetic_images` drawn below `cache_dir`, `root` unused.  validation_fraction: of what is not for testing.
     test_fraction: only for `folders` without lists.  Both draws use `split_seed` and all names, before unreadable
-    ones are skipped.  Raises UserError for missing data, bad lists, bad archives and too few images.
+    ones are skipped.  Raises UserError for missing or unreadable data, bad lists, bad archives, too few images and a
+    cache that cannot be written.
     """
     if format not in FORMATS:
         raise UserError(f"data.format={format} is not known; choose one of {', '.join(FORMATS)}")
     mask_format: MaskFormat = "binary" if format == "folders" else "trimap"
-    if format == "folders":
-        layout, items = root, folders.list_items(root)
-    elif format == "synthetic":
-        layout = generate(synthetic_images, cache_dir)
-        items = pets.list_items(layout)
-    else:
-        layout = _find_pets(root, download, cache_dir)
-        items = pets.list_items(layout)
+    with root_errors(root):
+        if format == "folders":
+            layout, items = root, folders.list_items(root)
+        elif format == "synthetic":
+            layout = generate(synthetic_images, cache_dir)
+            items = pets.list_items(layout)
+        else:
+            layout = _find_pets(root, download, cache_dir)
+            items = pets.list_items(layout)
     test, train, validation = _parts(items, validation_fraction, test_fraction, split_seed)
     return DataIndex(
         name=layout.name if format == "synthetic" else root.resolve().name,

@@ -10,8 +10,9 @@ from segcore.errors import UserError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 LISTS = ("train", "val", "test")
 LAYOUT = (
-    "data.format=folders wants images/NAME.jpg and masks/NAME.png (any picture format; mask pixels 0 are background, "
-    "all others foreground; of a palette mask, the index counts)"
+    "data.format=folders wants images/NAME.jpg and masks/NAME.png (images in any picture format, masks in any but "
+    "JPEG, which changes their pixels; mask pixels 0 are background, all others foreground; of a palette mask, the "
+    "index counts)"
 )
 
 

@@ -1,5 +1,6 @@
 """What a dataset consists of: its items in order, its three parts and the fingerprint of its content."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +51,12 @@ def split(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The indices in two parts, the second holding `fraction` of them (rounded up), both ascending.
 
-    The draw is scikit-learn's `train_test_split(random_state=seed)`.  Raises UserError, naming `setting`, if a part
-    would be empty.
+    The draw is scikit-learn's `train_test_split(random_state=seed)`.  fraction: in (0, 1).  seed: below 2**32.  Raises
+    UserError, naming `setting`, if a part would be empty.
     """
-    try:
-        rest, part = train_test_split(list(indices), test_size=fraction, random_state=seed)
-    except ValueError as error:
+    if len(indices) <= math.ceil(fraction * len(indices)):
         raise UserError(
             f"{setting}={fraction}: {len(indices)} images are too few for this split; add images or change {setting}"
-        ) from error
+        )
+    rest, part = train_test_split(list(indices), test_size=fraction, random_state=seed)
     return tuple(sorted(rest)), tuple(sorted(part))

@@ -67,12 +67,16 @@ def refuse_repeated(names: list[tuple[str, str]], folder: Path) -> None:
 def read_lines(path: Path) -> list[list[str]]:
     """The columns of each line of a list file; comments (#) and blank lines left out.
 
-    Raises UserError where the file is missing, unreadable or without a line, or a name leads to another folder.
+    Raises UserError where the file is missing, unreadable, no UTF-8 text or without a line, or a name leads to another
+    folder.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the list cannot be read ({error}); get the data again or mend the file") from error
+    if "\0" in text:
+        number = len(text[: text.index("\0") + 1].splitlines())
+        raise UserError(f"{path}, line {number}: a NUL byte, as UTF-16 has them; save the list as UTF-8 text")
     lines = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
         raise UserError(f"{path}: the list names no image")

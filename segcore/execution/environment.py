@@ -14,10 +14,10 @@ REPORTED_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "mlflow")
 def git(*arguments: str) -> str | None:
     """What git prints of the project's own repository; None without git or outside a repository."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)  # noqa: S603, S607
+        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, check=True)  # noqa: S603, S607
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout
+    return done.stdout.decode("utf-8", errors="replace")
 
 
 def git_diff() -> str | None:

@@ -15,9 +15,11 @@
 | log.txt, lock | the process's output; held while a process works here |
 """
 
+import contextlib
 import fcntl
 import json
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -27,7 +29,8 @@ from typing import Any, Literal
 
 import yaml
 
-from segcore.config import RunConfig, nest
+from segcore.config import RunConfig, flatten, nest
+from segcore.errors import UserError
 from segcore.plan import Run
 
 RUNS = Path("runs")
@@ -79,7 +82,7 @@ class RunFolder:
         """The content of NAME.json; empty where there is none."""
         try:
             content: dict[str, Any] = json.loads((self.path / f"{name}.json").read_text())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return {}
         return content
 
@@ -90,8 +93,11 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> None:
         """Replace a text file."""
         aside = self.path / f".{name}.{os.getpid()}.part"
-        aside.write_text(text)
-        os.replace(aside, self.path / name)
+        try:
+            aside.write_text(text, encoding="utf-8")
+            os.replace(aside, self.path / name)
+        finally:
+            aside.unlink(missing_ok=True)
 
     def append(self, name: str, content: Mapping[str, Any]) -> None:
         """Add a line to NAME.jsonl."""
@@ -99,17 +105,19 @@ class RunFolder:
             file.write(json.dumps(content) + "\n")
 
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
-        """The lines of NAME.jsonl; a last one that is still being written is left out."""
+        """The lines of NAME.jsonl; one that is still being written, or was torn by a kill, is left out."""
         path = self.path / f"{name}.jsonl"
-        if not path.is_file():
-            return
-        for line in path.read_text().splitlines(keepends=True):
-            if line.endswith("\n"):
+        for line in path.read_text().splitlines() if path.is_file() else ():
+            with contextlib.suppress(ValueError):
                 yield json.loads(line)
 
     def config(self) -> RunConfig:
         """The run's settings."""
         return RunConfig.model_validate(yaml.safe_load((self.path / "settings.yaml").read_text()))
+
+    def settings(self) -> dict[str, Any]:
+        """The run's settings under dotted keys, also those of an older version of the suite."""
+        return flatten(yaml.safe_load((self.path / "settings.yaml").read_text()))
 
     def set_state(self, state: State, reason: str | None = None) -> None:
         """Note what became of the run; keeps the time of its start."""
@@ -117,6 +125,16 @@ class RunFolder:
         started = self.read("state").get("started", now)
         ended = None if state == "running" else now
         self.write("state", {"state": state, "reason": reason, "started": started, "ended": ended, "pid": os.getpid()})
+
+
+def make_runs_folder() -> None:
+    """Make `runs/` where it is missing, and see that it can be written.  Raises UserError."""
+    try:
+        RUNS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=RUNS) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise UserError(f"{RUNS.absolute()}: cannot be written ({error.strerror}); the runs are kept there") from None
 
 
 def folder_of(run: Run) -> RunFolder:
@@ -146,7 +164,7 @@ def start_attempt(run: Run, precision: str, trained_since: float = 0.0) -> RunFo
     trained_since: Unix time; of runs of the same training, those begun later may be taken over instead of training.
     """
     folder = folder_of(run)
-    folder.artifacts.mkdir(parents=True)
+    folder.artifacts.mkdir(parents=True, exist_ok=True)
     folder.write(
         "run",
         {
@@ -163,17 +181,24 @@ def start_attempt(run: Run, precision: str, trained_since: float = 0.0) -> RunFo
 
 
 def set_aside(folder: RunFolder) -> RunFolder | None:
-    """Move what an earlier attempt left to `runs/replaced/FINGERPRINT-ATTEMPT`, and return that; None if nothing."""
-    attempt = folder.read("run").get("attempt")
-    if attempt is None:
+    """Move what an earlier attempt left to `runs/replaced/FINGERPRINT-ATTEMPT`, and return that; None if nothing.
+
+    `run.json` goes last: if this is cut short, the next call moves the rest to the same place.
+    """
+    if not folder.path.is_dir():
+        return None
+    left = sorted(folder.path.iterdir(), key=lambda path: path.name == "run.json")
+    left = [path for path in left if path.name != LOCK]
+    if not left:
         return None
     if folder.state == "running":  # and the caller holds the lock
         folder.set_state("interrupted", "its process is gone")
+        left = [path for path in left if path.exists()]
+    attempt = folder.read("run").get("attempt", f"unknown-{uuid.uuid4().hex[:8]}")
     target = RunFolder(folder.path.parent / REPLACED / f"{folder.path.name}-{attempt}")
-    target.path.mkdir(parents=True)
-    for path in folder.path.iterdir():
-        if path.name != LOCK:
-            path.rename(target.path / path.name)
+    target.path.mkdir(parents=True, exist_ok=True)
+    for path in left:
+        path.rename(target.path / path.name)
     return target
 
 

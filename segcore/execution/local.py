@@ -21,12 +21,16 @@ KEEP_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:gli
 
 @dataclass
 class Job:
-    """A run whose process was started; `ended` once that process is gone."""
+    """A run whose process was started; `ended` once that process is gone.
+
+    failure: why it failed, where the folder could not take a note of it.
+    """
 
     run: Run
     folder: RunFolder
     process: subprocess.Popen[bytes]
     ended: bool = False
+    failure: str | None = None
 
     def check(self) -> bool:
         """Whether the process just ended; a death that the worker could not note is noted here."""
@@ -34,8 +38,20 @@ class Job:
             return False
         self.ended = True
         if self.folder.state in ("new", "running"):
-            self.folder.set_state("failed", explain_death(self.process.returncode))
+            self.fail(explain_death(self.process.returncode))
         return True
+
+    def fail(self, reason: str) -> None:
+        """Note the failure in the folder, or, where that can't be written, here."""
+        try:
+            self.folder.set_state("failed", reason)
+        except OSError as error:
+            self.failure = f"{reason}; and its folder can't be written: {error.strerror}"
+
+    @property
+    def outcome(self) -> tuple[str, str | None]:
+        """State and reason."""
+        return ("failed", self.failure) if self.failure else (self.folder.state, self.folder.reason)
 
 
 def explain_death(returncode: int) -> str:
@@ -99,7 +115,8 @@ def launch(run: Run, lock: int) -> Job:
     """Start a run's worker, which takes over the lock; its output goes into the folder's log."""
     folder = folder_of(run)
     threads = run.config.execution.threads
-    environment = {"GLIBC_TUNABLES": KEEP_MEMORY} | os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    environment = {"GLIBC_TUNABLES": KEEP_MEMORY} | os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     if isinstance(threads, int):
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with folder.log.open("ab") as log:

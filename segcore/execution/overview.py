@@ -1,26 +1,29 @@
 """What can be said before anything trains: the ablations that there are, and a plan with its cost."""
 
+import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
+import torch
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from segcore.ablation import load_ablation
-from segcore.build import resolve_device
+from segcore.ablation import load_ablation, read_overlay
+from segcore.build import resolve_device, resolve_precision, resolve_threads
+from segcore.config import Problems, RunConfig
 from segcore.errors import UserError
-from segcore.execution.environment import describe_device
+from segcore.execution.environment import PROJECT, describe_device
 from segcore.execution.folder import RUNS, RunFolder, folder_of
 from segcore.execution.reporting import count_gflops, count_parameters
 from segcore.execution.session import Lookup, Request, make_plans
 from segcore.execution.terminal import show_seconds
 from segcore.plan import Plan, Run
 
-EXPERIMENTS = Path("experiments")
+EXPERIMENTS = PROJECT / "experiments"
 
 
 def list_ablations(request: Request) -> Group:
@@ -28,7 +31,10 @@ def list_ablations(request: Request) -> Group:
     table = Table(title="Ablations", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("file", "question", "arms", "finished"):
         table.add_column(column, overflow="fold")
-    lookup, notes = Lookup(), list[str]()
+    problems = Problems()
+    read_overlay(request.preset, request.overrides, request.seeds, problems)
+    problems.raise_any()
+    lookup, notes = Lookup(may_download=False), list[str]()
     for file in request.files or sorted(EXPERIMENTS.glob("*.yaml")):
         try:
             definition = load_ablation(file).definition
@@ -52,7 +58,7 @@ def describe_state(request: Request, lookup: Lookup, notes: list[str]) -> str:
     try:
         (plan,) = make_plans(request, lookup)
     except UserError as error:
-        return note(notes, f"Not known, because the data is not there. {error}")
+        return note(notes, f"Not known: {error}")
     return f"{sum(folder_of(run).state == 'finished' for run in plan.runs)} of {len(plan.runs)} runs"
 
 
@@ -101,22 +107,29 @@ def estimate_seconds(runs: Sequence[Run]) -> float | None:
 
 
 def seconds_of_similar(run: Run) -> float | None:
-    """Median training time of finished runs of the same work: model, sizes, precision and device."""
-    device = describe_device(resolve_device(run.config))
+    """Median training time of finished runs of the same work on the same data and machine, scaled to the epochs."""
+    device = resolve_device(run.config)
+    environment = {"device": describe_device(device), "threads": resolve_threads(run.config), "host": platform.node()}
     seconds = []
     for path in RUNS.glob("*/training.json"):
         folder = RunFolder(path.parent)
-        config = folder.config()
-        same = (
-            config.model == run.config.model
-            and config.data.image_size == run.config.data.image_size
-            and config.data.root == run.config.data.root
-            and folder.read("environment").get("device") == device
-        )
-        if same and run.config.trainer.precision in ("auto", config.trainer.precision):
-            share = run.config.trainer.epochs / config.trainer.epochs
+        there, settings = folder.read("environment"), folder.settings()
+        same_place = all(there.get(key) == value for key, value in environment.items())
+        same_data = folder.read("data").get("fingerprint") == run.data_fingerprint
+        if same_place and same_data and kind_of_work(settings) == kind_of_work(precise(run.config, device)):
+            share = run.config.trainer.epochs / settings["trainer.epochs"]
             seconds.append(folder.read("training")["train_seconds"] * share)
     return statistics.median(seconds) if seconds else None
+
+
+def precise(config: RunConfig, device: torch.device) -> dict[str, Any]:
+    """The settings with the precision that `auto` means."""
+    return config.flat() | {"trainer.precision": resolve_precision(config, device)}
+
+
+def kind_of_work(settings: Mapping[str, Any]) -> list[Any]:
+    """The settings that an epoch's time depends on."""
+    return [settings.get(key) for key in ("model.name", "data.image_size", "data.batch_size", "trainer.precision")]
 
 
 def describe_cost(plan: Plan, to_do: Sequence[Run]) -> str:

@@ -1,20 +1,22 @@
 """One call of `runner.py` from the request to its end: data, plans, tracking, runs."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from segcore import build, tracking
 from segcore.ablation import Ablation, load_ablation
 from segcore.config import RunConfig
-from segcore.data import DataIndex
+from segcore.data import DataIndex, Skipped
 from segcore.errors import UserError
-from segcore.execution.folder import RunFolder, claim, folder_of, set_aside, start_attempt
+from segcore.execution.folder import RunFolder, claim, folder_of, make_runs_folder, set_aside, start_attempt
 from segcore.execution.local import LocalLauncher
 from segcore.execution.terminal import Display
 from segcore.plan import Facts, Plan, Run, expand
@@ -45,12 +47,18 @@ class Request:
 
 @dataclass
 class Lookup:
-    """Facts about settings on this machine; each dataset is found and hashed once."""
+    """Facts about settings on this machine; each dataset is found and hashed once.
 
+    may_download: whether `data.download` counts; a look at the plan should not fetch 800 MB.
+    """
+
+    may_download: bool = True
     indices: dict[str, DataIndex] = field(default_factory=dict)
 
     def index(self, config: RunConfig) -> DataIndex:
         """The dataset that the settings name."""
+        if not self.may_download:
+            config = config.model_copy(update={"data": config.data.model_copy(update={"download": False})})
         key = config.data.model_dump_json(exclude={"image_size", "batch_size", "border", "max_skipped_fraction"})
         if key not in self.indices:
             self.indices[key] = build.build_index(config)
@@ -76,15 +84,30 @@ def make_plans(request: Request, lookup: Lookup) -> list[Plan]:
             )
         except UserError as error:
             messages.append(str(error))
+    experiments = [ablation.experiment for ablation in ablations]
+    for name in sorted({name for name in experiments if experiments.count(name) > 1}):
+        files = ", ".join(ablation.source for ablation in ablations if ablation.experiment == name)
+        messages.append(f"{files}: have the same name, {name}; each needs one of its own")
+    plans = []
+    for ablation in ablations if not messages else ():
+        try:
+            plans.append(expand(ablation, lookup.facts, request.only))
+        except UserError as error:
+            messages.append(str(error))
     if messages:
         raise UserError("\n".join(dict.fromkeys("\n".join(messages).splitlines())))
-    return [expand(ablation, lookup.facts, request.only) for ablation in ablations]
+    return plans
 
 
 def find_runs_to_do(plans: Sequence[Plan], rerun: bool) -> list[Run]:
     """The runs that are possible and not finished, each fingerprint once, in the plans' order."""
     unique = {run.fingerprint: run for plan in plans for run in plan.runs if run.unavailable is None}
     return [run for run in unique.values() if rerun or folder_of(run).state != "finished"]
+
+
+def show_decoding(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    """Bring the bar of a dataset's decoding up to date."""
+    progress.update(task, completed=done, total=total)
 
 
 class Session:
@@ -102,33 +125,34 @@ class Session:
 
     def prepare_data(self) -> None:
         """Decode what is not in the cache yet, before any worker starts.  Raises UserError on unusable data."""
-        configs = {run.fingerprint: run.config for run in self.to_do}
+        skipped: dict[str, Skipped] = {}
         with Progress(console=self.console, transient=True) as progress:
-            for config in configs.values():
-                task = progress.add_task(f"decoding to {config.data.image_size} x {config.data.image_size}", total=None)
-
-                def show(done: int, total: int, task=task) -> None:  # type: ignore[no-untyped-def]
-                    progress.update(task, completed=done, total=total)
-
-                data = build.build_data(config, self.lookup.index(config), show)
+            for run in self.to_do:
+                size = run.config.data.image_size
+                task = progress.add_task(f"decoding to {size} x {size}", total=None)
+                show = partial(show_decoding, progress, task)
+                data = build.build_data(run.config, self.lookup.index(run.config), show)
                 progress.remove_task(task)
-        if self.to_do and data.skipped:
-            names = ", ".join(f"{skipped.name} ({skipped.reason})" for skipped in data.skipped[:5])
-            more = ", ..." if len(data.skipped) > 5 else ""
-            self.console.print(f"skipped {len(data.skipped)} unreadable items: {names}{more}", markup=False)
+                skipped |= {item.name: item for item in data.skipped}
+        if skipped:
+            names = ", ".join(f"{item.name} ({item.reason})" for item in list(skipped.values())[:5])
+            more = ", ..." if len(skipped) > 5 else ""
+            self.console.print(f"skipped {len(skipped)} unreadable items: {names}{more}", markup=False)
 
     def execute(self) -> None:
         """Run everything that is to do, feeding MLflow meanwhile; all of it is delivered when this returns.
 
         On KeyboardInterrupt the workers stop, what they did is delivered, and it is raised on.
         """
+        make_runs_folder()
         for warning in tracking.prepare_store():
             self.console.print(warning, style="yellow", markup=False)
         self.experiments = [ensure_experiment(plan.ablation) for plan in self.plans]
         self.feeder.start()
         try:
             self.note_unavailable()
-            for run in (run for plan in self.plans for run in plan.runs if run not in self.to_do):
+            to_do = {run.fingerprint for run in self.to_do}
+            for run in (run for plan in self.plans for run in plan.runs if run.fingerprint not in to_do):
                 self.watch(run, folder_of(run))
             epochs = sum(run.config.trainer.epochs for run in self.to_do)
             launcher = LAUNCHERS[self.request.launcher](self.request.jobs, self.claim)
@@ -144,6 +168,10 @@ class Session:
         if lock is None:
             self.console.print(f"{run.name}: another process is working on it", style="yellow", markup=False)
             return None
+        if self.was_finished_meanwhile(run):
+            os.close(lock)
+            self.watch(run, folder_of(run))
+            return None
         earlier = set_aside(folder_of(run))
         if earlier:
             self.watch(run, earlier)
@@ -152,6 +180,12 @@ class Session:
         start_attempt(run, precision, trained_since=self.started if self.request.rerun else 0.0)
         self.watch(run, folder_of(run))
         return lock
+
+    def was_finished_meanwhile(self, run: Run) -> bool:
+        """Whether another call finished the run since this one made its plan."""
+        folder = folder_of(run)
+        newer = folder.read("run").get("created", 0.0) >= self.started
+        return folder.state == "finished" and (newer or not self.request.rerun)
 
     def watch(self, run: Run, folder: RunFolder) -> None:
         """Have a folder delivered to every ablation of this call that the run belongs to."""
@@ -172,8 +206,12 @@ class Session:
     def note_unavailable(self) -> None:
         """A folder with state and reason for each run that this machine can't compute, so that it is reported."""
         for run in (run for plan in self.plans for run in plan.runs if run.unavailable):
-            if folder_of(run).state == "new":
-                start_attempt(run, run.config.trainer.precision).set_state("missing", run.unavailable)
+            lock = claim(folder_of(run))
+            if lock is not None:
+                if folder_of(run).state == "new":
+                    set_aside(folder_of(run))
+                    start_attempt(run, run.config.trainer.precision).set_state("missing", run.unavailable)
+                os.close(lock)
 
 
 def ensure_experiment(ablation: Ablation) -> str:

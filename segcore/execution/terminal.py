@@ -74,7 +74,7 @@ class Display:
             self.progress.update(
                 self.tasks[job.run.fingerprint],
                 completed=len(lines) + epoch_share(job.folder, len(lines)),
-                note=describe(lines[-1]["metrics"]) if lines else "first epoch",
+                note=stage(job, lines),
             )
         self.progress.update(self.whole, completed=done, note=self.outlook(done))
 
@@ -102,6 +102,14 @@ class Display:
         self.console.print(end_line(job), highlight=False, soft_wrap=True)
 
 
+def stage(job: Job, lines: Sequence[Mapping[str, Any]]) -> str:
+    """Where a run is: starting, in its first epoch, its last epoch's numbers, or testing."""
+    if not lines:
+        return "first epoch" if job.folder.read("progress") else "starting"
+    text = describe(lines[-1]["metrics"])
+    return f"{text}, testing" if len(lines) == job.run.config.trainer.epochs else text
+
+
 def epoch_share(folder: RunFolder, epochs_done: int) -> float:
     """The part of the epoch under way that is done, in [0, 1)."""
     progress = folder.read("progress")
@@ -119,7 +127,7 @@ def describe(metrics: Mapping[str, float]) -> str:
 
 def end_line(job: Job) -> Text:
     """How a run ended, in a line."""
-    state, reason = job.folder.state, job.folder.reason
+    state, reason = job.outcome
     if state == "finished":
         metrics = job.folder.read("results")["metrics"]
         text = f"{job.run.name}: test Dice {metrics[PRIMARY]:.4f} after {show_seconds(metrics['train_seconds'])}"

@@ -102,7 +102,7 @@ def write_environment(folder: RunFolder, device: torch.device, threads: int) -> 
     (folder.artifacts / "requirements.txt").write_text(installed_packages())
     shutil.copy2(folder.path / "settings.yaml", folder.artifacts / "config.yaml")
     if diff := git_diff():
-        (folder.artifacts / "git.diff").write_text(diff)
+        (folder.artifacts / "git.diff").write_text(diff, encoding="utf-8")
 
 
 def write_data(folder: RunFolder, data: PreparedData, root: str) -> None:

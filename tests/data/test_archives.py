@@ -23,12 +23,15 @@ def write_archive(path: Path, members: dict[str, bytes], link: tuple[str, str] |
 
 
 def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix != ".lock")
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+ANNOTATIONS = {f"annotations/{name}": b"a\n" for name in ("trainval.txt", "test.txt", "trimaps/a.png")}
 
 
 def test_unpacks_both_archives_into_one_folder_once(tmp_path: Path) -> None:
     first = write_archive(tmp_path / "images.tar.gz", {"images/a.jpg": b"picture"})
-    second = write_archive(tmp_path / "annotations.tar.gz", {"annotations/test.txt": b"a\n"})
+    second = write_archive(tmp_path / "annotations.tar.gz", ANNOTATIONS)
     folder = unpack((first, second), tmp_path / "cache")
     assert (folder / "images" / "a.jpg").read_bytes() == b"picture"
     assert (folder / "annotations" / "test.txt").read_bytes() == b"a\n"
@@ -51,7 +54,7 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> 
     archive = write_archive(tmp_path / "images.tar.gz", {"images/a.jpg": b"fine", name: b"evil"})
     with pytest.raises(UserError, match=r"images\.tar\.gz.*outside.*points outside"):
         unpack((archive,), tmp_path / "cache")
-    assert files_below(tmp_path) == ["cache", "cache/unpacked", "images.tar.gz"]
+    assert files_below(tmp_path) == ["images.tar.gz"]
     assert not Path("/tmp/outside-segcore.txt").exists()
 
 
@@ -60,7 +63,7 @@ def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path, target: str) -
     archive = write_archive(tmp_path / "images.tar.gz", {"images/a.jpg": b"fine"}, ("images/b.jpg", target))
     with pytest.raises(UserError, match=r"images/b\.jpg"):
         unpack((archive,), tmp_path / "cache")
-    assert files_below(tmp_path / "cache") == ["unpacked"]
+    assert files_below(tmp_path) == ["images.tar.gz"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "no gzip", "no tar"])
@@ -71,4 +74,65 @@ def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path: Path, damage: s
     archive.write_bytes(damaged[damage])
     with pytest.raises(UserError, match=r"images\.tar\.gz: cannot be unpacked"):
         unpack((archive,), tmp_path / "cache")
-    assert files_below(tmp_path / "cache") == ["unpacked"]
+    assert files_below(tmp_path) == ["images.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "missing"),
+    [
+        ("images.tar.gz", {"photos/a.jpg": b"picture"}, r"images/\*\.jpg missing"),
+        ("images.tar.gz", {}, r"images/\*\.jpg missing"),
+        (
+            "annotations.tar.gz",
+            {"annotations/xmls/a.xml": b""},
+            r"trainval\.txt, .*test\.txt, .*trimaps/\*\.png missing",
+        ),
+        ("annotations.tar.gz", {"annotations/test.txt": b"a\n"}, r"trainval\.txt, .*trimaps/\*\.png missing"),
+    ],
+)
+def test_other_content_is_refused_and_leaves_nothing(
+    tmp_path: Path, name: str, members: dict[str, bytes], missing: str
+) -> None:
+    archive = write_archive(tmp_path / name, members)
+    with pytest.raises(UserError, match=rf"{name}: .*{missing} in it"):
+        unpack((archive,), tmp_path / "cache")
+    assert files_below(tmp_path) == [name]
+
+
+def test_a_name_with_a_nul_byte_in_an_archive(tmp_path: Path) -> None:
+    path = tmp_path / "images.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("images/a.jpg")
+        member.pax_headers = {"path": "images/a\0.jpg"}
+        archive.addfile(member)
+    with pytest.raises(UserError, match=r"images\.tar\.gz: cannot be unpacked"):
+        unpack((path,), tmp_path / "cache")
+    assert files_below(tmp_path) == ["images.tar.gz"]
+
+
+def test_what_was_in_the_cache_before_stays(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "images.tar.gz", {"images/a.jpg": b"fine"})
+    folder = unpack((archive,), tmp_path / "cache")
+    before = files_below(tmp_path)
+    archive.write_bytes(b"<html>")
+    with pytest.raises(UserError):
+        unpack((archive,), tmp_path / "cache")
+    assert files_below(tmp_path) == before
+    assert (folder / "images" / "a.jpg").read_bytes() == b"fine"
+
+
+def test_refusals_of_the_disk_name_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_archive(tmp_path / "images.tar.gz", {"images/a.jpg": b"fine"})
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "refused"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "extract", refuse)
+        with pytest.raises(UserError, match=r"unpacked: cannot be written.*denied.*refused.*data\.cache_dir"):
+            unpack((archive,), tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(UserError, match=r"images\.tar\.gz: cannot be read.*denied.*data\.root"):
+            unpack((archive,), tmp_path / "cache")
+    assert files_below(tmp_path) == ["images.tar.gz"]

@@ -3,7 +3,9 @@ import shutil
 import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
+from threading import Lock
 
 import pytest
 from filelock import FileLock
@@ -51,14 +53,67 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         build_once(tmp_path / "key", is_complete=Path.is_dir, build=build, needed=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["key.lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_build_removes_only_the_folders_that_it_made(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        raise UserError("no")
+
+    (tmp_path / "before").mkdir()
+    with pytest.raises(UserError, match="no"):
+        build_once(tmp_path / "before" / "new" / "newer" / "key", is_complete=Path.is_dir, build=build, needed=1)
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "before"]
+
+
+def test_a_failed_build_leaves_what_others_put_beside_it(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        (tmp_path / "new" / "other").touch()
+        raise UserError("no")
+
+    with pytest.raises(UserError, match="no"):
+        build_once(tmp_path / "new" / "key", is_complete=Path.is_dir, build=build, needed=1)
+    assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "other"]
+
+
+def test_who_waits_while_a_build_fails_builds_alone(tmp_path: Path) -> None:
+    building, calls = Lock(), count()
+
+    def build(folder: Path) -> None:
+        assert building.acquire(blocking=False), "two build at once"
+        try:
+            time.sleep(0.02)
+            if next(calls) < 5:
+                raise UserError("no")
+            (folder / "content").write_text("whole")
+        finally:
+            building.release()
+
+    def call(_: int) -> str:
+        try:
+            folder = build_once(tmp_path / "new" / "key", is_complete=Path.is_dir, build=build, needed=1)
+        except UserError as error:
+            return str(error)
+        return (folder / "content").read_text()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(call, range(8))) == ["no"] * 5 + ["whole"] * 3
+
+
+def test_a_target_that_may_not_be_looked_at_names_the_setting(tmp_path: Path) -> None:
+    def is_complete(folder: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    with pytest.raises(UserError, match=r"denied.*data\.cache_dir"):
+        build_once(tmp_path / "new" / "key", is_complete=is_complete, build=lambda folder: None, needed=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_space_before_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10, 10, 2**20))
     with pytest.raises(UserError, match=rf"{tmp_path}: no space left; about 3 MiB.*data\.cache_dir"):
         build_once(tmp_path / "key", is_complete=Path.is_dir, build=lambda folder: None, needed=3 * 2**20)
-    assert not (tmp_path / "key").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_space_during_the_build(tmp_path: Path) -> None:
@@ -73,7 +128,7 @@ def test_no_space_during_the_build(tmp_path: Path) -> None:
         build_once(tmp_path / "key", is_complete=Path.is_dir, build=build, needed=1)
     assert isinstance(error.value.__cause__, OSError)
     assert error.value.__cause__.errno == errno.ENOSPC
-    assert [path.name for path in tmp_path.iterdir()] == ["key.lock"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_names_the_setting(tmp_path: Path) -> None:

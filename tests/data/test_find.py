@@ -80,3 +80,34 @@ def test_a_relative_root_and_cache(tmp_path: Path, make_pets: Make, monkeypatch:
         cache_dir=Path("cache"),
     )
     assert index.name == "pets"
+
+
+@pytest.mark.parametrize("format", ["pets", "folders"])
+def test_a_root_without_permission_is_named(
+    tmp_path: Path, find: Find, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(UserError, match=r"closed: cannot be read.*Permission denied.*closed/images.*data\.root"):
+        find(tmp_path / "closed", format)
+
+
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match=r"own: cannot be read.*own/images.*data\.root"):
+        find(tmp_path / "own", "folders")
+
+
+@pytest.mark.parametrize("format", ["pets", "synthetic"])
+def test_a_cache_that_is_a_file_is_named(tmp_path: Path, make_pets: Make, find: Find, format: str) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(UserError, match=r"cache: cannot be written.*data\.cache_dir"):
+        find(make_pets(tmp_path / "pets"), format)

@@ -97,3 +97,16 @@ def test_too_few_for_the_split_names_the_setting(folders: Path, find: Find) -> N
         path.unlink()
     with pytest.raises(UserError, match=r"data\.test_fraction=0\.2: 1 images are too few"):
         find(folders, "folders")
+
+
+def test_a_list_in_utf_16_is_refused_with_its_line(folders: Path, find: Find) -> None:
+    (folders / "train.txt").write_text("i3\n")
+    (folders / "val.txt").write_bytes("i9\n".encode("utf-16-le"))
+    (folders / "test.txt").write_text("i0\n")
+    with pytest.raises(UserError, match=r"val\.txt, line 1: a NUL byte.*UTF-8"):
+        find(folders, "folders")
+
+
+def test_the_layout_does_not_promise_jpeg_masks(tmp_path: Path, find: Find) -> None:
+    with pytest.raises(UserError, match=r"images in any picture format, masks in any but JPEG"):
+        find(tmp_path, "folders")

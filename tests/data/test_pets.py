@@ -73,3 +73,11 @@ def test_a_picture_in_two_lists_is_refused(tmp_path: Path, make_pets: Make) -> N
     rewrite(root, "test", "b_0\na_1\n")
     with pytest.raises(UserError, match=r"a_1 stands in trainval\.txt and again in test\.txt"):
         list_items(root)
+
+
+@pytest.mark.parametrize(("text", "line"), [("a_0\n\na_\0001\n", 3), ("a_0\n".encode("utf-16-le").decode(), 1)])
+def test_a_nul_byte_names_file_and_line(tmp_path: Path, make_pets: Make, text: str, line: int) -> None:
+    root = make_pets(tmp_path)
+    rewrite(root, "trainval", text)
+    with pytest.raises(UserError, match=rf"trainval\.txt, line {line}: a NUL byte.*UTF-8"):
+        list_items(root)

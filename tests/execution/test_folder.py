@@ -74,6 +74,32 @@ def test_an_earlier_attempt_is_kept_and_one_whose_process_is_gone_is_called_inte
     os.close(lock)
 
 
+def test_an_attempt_that_was_cut_short_while_it_began_is_set_aside_too(runs):
+    folder = folder_of(runs[0])
+    folder.artifacts.mkdir(parents=True)  # and no run.json yet
+    earlier = set_aside(folder)
+    assert earlier is not None
+    assert earlier.artifacts.is_dir()
+    assert start_attempt(runs[0], "float32").state == "new"
+
+
+def test_setting_aside_that_was_cut_short_goes_on(runs):
+    folder = start_attempt(runs[0], "float32")
+    attempt = folder.read("run")["attempt"]
+    target = folders.RUNS / "replaced" / f"{folder.path.name}-{attempt}"
+    target.mkdir(parents=True)
+    (folder.path / "settings.yaml").rename(target / "settings.yaml")
+    earlier = set_aside(folder)
+    assert earlier == RunFolder(target)
+    assert {file.name for file in target.iterdir()} == {"settings.yaml", "artifacts", "run.json"}
+
+
+def test_a_torn_line_is_left_out(runs):
+    folder = start_attempt(runs[0], "float32")
+    (folder.path / "epochs.jsonl").write_text('{"epoch": 1}\n{"epo{"epoch": 2}\n{"epoch": 3}\n')
+    assert [line["epoch"] for line in folder.lines("epochs")] == [1, 3]
+
+
 def test_nothing_is_set_aside_where_nothing_is(runs):
     assert set_aside(folder_of(runs[0])) is None
 

@@ -1,0 +1,138 @@
+import io
+import os
+
+import pytest
+from rich.console import Console
+
+from segcore.ablation import load_ablation
+from segcore.errors import UserError
+from segcore.execution import folder as folders
+from segcore.execution import session as sessions
+from segcore.execution.folder import claim, folder_of, make_runs_folder, start_attempt
+from segcore.execution.session import Lookup, Request, Session, find_runs_to_do, make_plans
+from segcore.plan import Facts, expand
+
+
+def facts(config):
+    half = config.trainer.precision == "float16"
+    return Facts("data", "float16" if half else "float32", "needs CUDA" if half else None)
+
+
+@pytest.fixture
+def make_session(write_ablation, monkeypatch, tmp_path):
+    """A function that makes a session for an ablation; its runs lie below the test's own folder."""
+    monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
+
+    def make(rerun=False, **changes):
+        plan = expand(load_ablation(write_ablation(**changes)), facts)
+        console = Console(file=io.StringIO(), width=200)
+        return Session(Request(files=[], rerun=rerun), [plan], Lookup(), console)
+
+    return make
+
+
+def attempt_of(run):
+    return folder_of(run).read("run").get("attempt")
+
+
+def test_finished_and_impossible_runs_are_not_to_do(make_session):
+    arms = {"half": {"trainer.precision": "float16"}, "full": {"trainer.precision": "float32"}}
+    session = make_session(factor="trainer.precision", arms=arms, hypotheses=None, seeds=[1, 2])
+    assert [run.name for run in session.to_do] == ["full, seed 1", "full, seed 2"]
+    start_attempt(session.to_do[0], "float32").set_state("finished")
+    assert [run.name for run in find_runs_to_do(session.plans, rerun=False)] == ["full, seed 2"]
+    assert len(find_runs_to_do(session.plans, rerun=True)) == 2
+
+
+def test_a_run_of_two_plans_is_done_once(make_session):
+    plan = make_session().plans[0]
+    assert len(find_runs_to_do([plan, plan], rerun=False)) == len(plan.runs)
+
+
+def test_a_claimed_run_has_a_fresh_folder_and_is_locked(make_session):
+    session = make_session()
+    run = session.to_do[0]
+    start_attempt(run, "float32").set_state("failed", "because")
+    before = attempt_of(run)
+    lock = session.claim(run)
+    assert lock is not None
+    assert folder_of(run).state == "new"
+    assert attempt_of(run) != before
+    assert claim(folder_of(run)) is None
+    os.close(lock)
+
+
+def test_a_run_that_another_call_finished_meanwhile_is_not_trained_again(make_session):
+    session = make_session()
+    run = session.to_do[0]
+    start_attempt(run, "float32").set_state("finished")  # after the plan was made
+    before = attempt_of(run)
+    assert session.claim(run) is None
+    assert (attempt_of(run), folder_of(run).state) == (before, "finished")
+    lock = claim(folder_of(run))  # and it is free again
+    assert lock is not None
+    os.close(lock)
+
+
+def test_a_rerun_sets_the_older_training_aside(make_session, monkeypatch):
+    run = make_session().to_do[0]
+    start_attempt(run, "float32").set_state("finished")
+    before = attempt_of(run)
+    session = make_session(rerun=True)
+    lock = session.claim(run)
+    assert lock is not None
+    os.close(lock)
+    assert attempt_of(run) != before
+    assert folder_of(run).read("run")["trained_since"] == session.started
+
+
+def test_a_run_that_another_process_has_is_left_alone(make_session):
+    session = make_session()
+    run = session.to_do[0]
+    lock = claim(folder_of(run))
+    assert session.claim(run) is None
+    assert "another process is working on it" in session.console.file.getvalue()
+    os.close(lock)
+
+
+def test_an_impossible_run_is_noted_with_its_reason_once(make_session):
+    arms = {"half": {"trainer.precision": "float16"}, "full": {"trainer.precision": "float32"}}
+    session = make_session(factor="trainer.precision", arms=arms, hypotheses=None, seeds=[1])
+    session.note_unavailable()
+    run = next(run for run in session.plans[0].runs if run.unavailable)
+    assert (folder_of(run).state, folder_of(run).reason) == ("missing", "needs CUDA")
+    before = attempt_of(run)
+    session.note_unavailable()
+    assert attempt_of(run) == before
+
+
+def test_the_runs_folder_is_made_or_its_problem_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
+    make_runs_folder()
+    assert list((tmp_path / "runs").iterdir()) == []
+    monkeypatch.setattr(folders, "RUNS", tmp_path / "file")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written"):
+        make_runs_folder()
+
+
+def test_a_look_at_the_plan_downloads_nothing(make_config, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sessions.build, "build_index", lambda config: asked.append(config.data.download))
+    config = make_config(data__download=True)
+    Lookup(may_download=False).index(config)
+    Lookup().index(config)
+    assert asked == [False, True]
+
+
+def test_problems_of_every_plan_come_together(write_ablation):
+    same = {"a": {"optimizer.lr": 1e-3}, "b": {"optimizer.lr": 1e-3}}
+    files = [write_ablation(f"{name}.yaml", name=name, arms=same, hypotheses=None) for name in ("first", "second")]
+
+    class Known(Lookup):
+        def facts(self, config):
+            return facts(config)
+
+    with pytest.raises(UserError) as caught:
+        make_plans(Request(files), Known())
+    assert str(caught.value).count("are the same run") == 2
