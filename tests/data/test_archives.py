@@ -128,7 +128,7 @@ def test_refusals_of_the_disk_name_the_setting(tmp_path: Path, monkeypatch: pyte
         raise PermissionError(13, "Permission denied", str(tmp_path / "refused"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(tarfile.TarFile, "extract", refuse)
+        patch.setattr(tarfile.TarFile, "extractfile", refuse)
         with pytest.raises(UserError, match=r"unpacked: cannot be written.*denied.*refused.*data\.cache_dir"):
             unpack((archive,), tmp_path / "cache")
     with monkeypatch.context() as patch:
