@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 # Okabe and Ito's colours, which the colour-blind tell apart, from dark to light so that greyscale does too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+MISSING = "missing"
 LABELS = {
     "train/loss": "training loss",
     "val/loss": "validation loss",
@@ -17,13 +18,20 @@ LABELS = {
 }
 
 
+def look(position: int) -> tuple[str, str | tuple[float, tuple[float, ...]]]:
+    """Colour and line style of an arm: 36 different pairs, then again from the first."""
+    turn, number = divmod(position, len(COLOURS))
+    return COLOURS[number], LINES[(number + turn) % len(LINES)]
+
+
 def plot_curves(axes: Axes, epochs: pd.DataFrame, metric: str, arms: Sequence[str]) -> None:
     """One metric over the epochs: the mean over seeds as a thick line an arm, each seed as a thin one.
 
     epochs: tidy, with columns arm, seed, epoch, metric, value.
     """
     chosen = epochs[epochs["metric"] == metric]
-    for arm, colour, line in zip(arms, COLOURS, LINES, strict=False):
+    for position, arm in enumerate(arms):
+        colour, line = look(position)
         of_arm = chosen[chosen["arm"] == arm]
         for _, of_seed in of_arm.groupby("seed"):
             axes.plot(of_seed["epoch"], of_seed["value"], color=colour, linewidth=0.7, alpha=0.5)
@@ -35,8 +43,13 @@ def plot_curves(axes: Axes, epochs: pd.DataFrame, metric: str, arms: Sequence[st
 
 
 def plot_final(axes: Axes, runs: pd.DataFrame, metric: str, arms: Sequence[str]) -> None:
-    """One final metric by arm: a dot a seed, a bar for the mean."""
-    for position, (arm, colour) in enumerate(zip(arms, COLOURS, strict=False)):
+    """One final metric by arm: a dot a seed, a bar for the mean; says so where no run has it."""
+    if metric not in runs:
+        runs = runs.assign(**{metric: float("nan")})
+    if runs[metric].isna().all():
+        axes.text(0.5, 0.5, MISSING, transform=axes.transAxes, ha="center", va="center")
+    for position, arm in enumerate(arms):
+        colour, _ = look(position)
         values = runs.loc[runs["arm"] == arm, metric].dropna()
         axes.plot([position] * len(values), values, "o", color=colour, markersize=6, alpha=0.8)
         if len(values):
@@ -58,5 +71,6 @@ def summary_figure(runs: pd.DataFrame, epochs: pd.DataFrame, title: str) -> Figu
     loss.legend(frameon=False)
     num_seeds = runs.groupby("arm")["seed"].nunique()
     seeds = f"{num_seeds.min()}" if num_seeds.min() == num_seeds.max() else f"{num_seeds.min()} to {num_seeds.max()}"
-    figure.suptitle(f"{title} ({seeds} seeds: thick line or bar the mean, thin line or dot a seed)", fontsize=11)
+    seeds += " seed" if num_seeds.max() == 1 else " seeds"
+    figure.suptitle(f"{title} ({seeds}: thick line or bar the mean, thin line or dot a seed)", fontsize=11)
     return figure

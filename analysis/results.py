@@ -1,17 +1,29 @@
 """MLflow to tidy pandas frames: the only file of `analysis` that talks to MLflow."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 PAGE = 1000
 
 
 class ResultsError(Exception):
-    """The results that were asked for are not there; the message says what to run first."""
+    """The results that were asked for are not there or cannot be read; the message says why or what to run first."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Inside, an error of MLflow is a ResultsError of one line."""
+    try:
+        yield
+    except MlflowException as error:
+        raise ResultsError("MLflow cannot be read: " + str(error).strip().split("\n", 1)[0]) from error
 
 
 def make_client() -> MlflowClient:
@@ -25,18 +37,21 @@ def make_client() -> MlflowClient:
 def load_runs(client: MlflowClient, experiment: str) -> pd.DataFrame:
     """A row for each run of the experiment's newest plan: run_id, arm, seed, state, and every final metric.
 
-    Of several attempts at one arm and seed the newest stands.  Raises ResultsError where there are no runs.
+    Of several attempts at one arm and seed the newest finished one stands, or the newest where none finished.  Raises
+    ResultsError where there are no runs.
     """
     found = client.get_experiment_by_name(experiment)
     runs = search_all(client, found.experiment_id) if found else []
     if not runs:
         raise ResultsError(f"experiment {experiment} has no runs; `python runner.py experiments/...` makes them")
+    starts = {run.info.run_id: run.info.start_time for run in runs}
     newest = max(runs, key=lambda run: run.info.start_time).data.tags["plan"]
     rows = {}
-    for run in sorted(runs, key=lambda run: run.info.start_time):
+    for run in sorted(runs, key=lambda run: (run.data.tags["state"] == "finished", run.info.start_time)):
         if run.data.tags["plan"] == newest:
             rows[run.data.tags["arm"], run.data.tags["seed"]] = describe(run)
-    return pd.DataFrame(rows.values())
+    in_order = sorted(rows.values(), key=lambda row: starts[str(row["run_id"])])
+    return pd.DataFrame(in_order)
 
 
 def search_all(client: MlflowClient, experiment_id: str) -> list[Run]:

@@ -183,11 +183,12 @@ def start_attempt(run: Run, precision: str, trained_since: float = 0.0) -> RunFo
 def set_aside(folder: RunFolder) -> RunFolder | None:
     """Move what an earlier attempt left to `runs/replaced/FINGERPRINT-ATTEMPT`, and return that; None if nothing.
 
-    `run.json` goes last: if this is cut short, the next call moves the rest to the same place.
+    `state.json` goes first, so that nobody reads an end without what came before it, and `run.json` last: if this is
+    cut short, the next call moves the rest to the same place.
     """
     if not folder.path.is_dir():
         return None
-    left = sorted(folder.path.iterdir(), key=lambda path: path.name == "run.json")
+    left = sorted(folder.path.iterdir(), key=lambda path: (path.name == "run.json", path.name != "state.json"))
     left = [path for path in left if path.name != LOCK]
     if not left:
         return None

@@ -120,7 +120,7 @@ class Session:
         self.console = console
         self.to_do = find_runs_to_do(plans, request.rerun)
         self.feeder = tracking.Feeder()
-        self.experiments: list[str] = []
+        self.experiments: list[tracking.ExperimentInfo] = []
         self.started = time.time()
 
     def prepare_data(self) -> None:
@@ -145,9 +145,9 @@ class Session:
         On KeyboardInterrupt the workers stop, what they did is delivered, and it is raised on.
         """
         make_runs_folder()
-        for warning in tracking.prepare_store():
+        self.experiments = [describe_experiment(plan.ablation) for plan in self.plans]
+        for warning in tracking.prepare_store(self.experiments):
             self.console.print(warning, style="yellow", markup=False)
-        self.experiments = [ensure_experiment(plan.ablation) for plan in self.plans]
         self.feeder.start()
         try:
             self.note_unavailable()
@@ -189,12 +189,12 @@ class Session:
 
     def watch(self, run: Run, folder: RunFolder) -> None:
         """Have a folder delivered to every ablation of this call that the run belongs to."""
-        for plan, experiment_id in zip(self.plans, self.experiments, strict=True):
+        for plan, experiment in zip(self.plans, self.experiments, strict=True):
             for same in (other for other in plan.runs if other.fingerprint == run.fingerprint):
                 self.feeder.watch(
                     tracking.Delivery(
                         folder=folder.path,
-                        experiment_id=experiment_id,
+                        experiment=experiment,
                         arm=same.arm,
                         seed=same.seed,
                         factor=", ".join(plan.ablation.definition.factors),
@@ -214,8 +214,8 @@ class Session:
                 os.close(lock)
 
 
-def ensure_experiment(ablation: Ablation) -> str:
-    """The MLflow experiment of an ablation, with question, claims and definition up to date; its id."""
+def describe_experiment(ablation: Ablation) -> tracking.ExperimentInfo:
+    """What the MLflow experiment of an ablation says: question, claims and definition."""
     definition = ablation.definition
     claims = [f"- {hypothesis.claim} (`{hypothesis.metric}`)" for hypothesis in definition.hypotheses]
     section = f"Report section {definition.report.section}. " if definition.report else ""
@@ -224,4 +224,4 @@ def ensure_experiment(ablation: Ablation) -> str:
     if claims:
         text.append("Claims:\n" + "\n".join(claims))
     description = "\n\n".join(text)
-    return tracking.ensure_experiment(ablation.experiment, description, definition.model_dump(mode="json"))
+    return tracking.ExperimentInfo(ablation.experiment, description, definition.model_dump_json())

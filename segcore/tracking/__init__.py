@@ -23,7 +23,7 @@ from segcore.tracking.delivery import Delivery, deliver  # noqa: E402
 from segcore.tracking.feeder import Feeder  # noqa: E402
 from segcore.tracking.models import save_model  # noqa: E402
 from segcore.tracking.runs import open_run  # noqa: E402
-from segcore.tracking.store import ensure_experiment, prepare_store, tracking_client, tracking_uri  # noqa: E402
+from segcore.tracking.store import ExperimentInfo, prepare_store, tracking_client, tracking_uri  # noqa: E402
 from segcore.tracking.system import system_sampler  # noqa: E402
 
 # Again, because somebody may have imported MLflow before us.
@@ -32,9 +32,9 @@ for _name in ("mlflow", "alembic", "urllib3.connectionpool"):
 
 __all__ = [
     "Delivery",
+    "ExperimentInfo",
     "Feeder",
     "deliver",
-    "ensure_experiment",
     "open_run",
     "prepare_store",
     "save_model",

@@ -1,7 +1,8 @@
 """Bringing MLflow up to date with a run's folder, again and again, without saying anything twice."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -11,6 +12,7 @@ from segcore.tracking.folder import FINAL_STATUS, Record, RunFiles, read_run
 from segcore.tracking.models import deliver_model
 from segcore.tracking.records import dataset_of, metrics_of, milliseconds, params_of, results_of, tags_of
 from segcore.tracking.runs import BEST_WEIGHTS, find_runs
+from segcore.tracking.store import ExperimentInfo, ensure_experiment
 
 # MLflow's own limits for one request.
 MAX_METRICS = 1_000
@@ -28,7 +30,7 @@ class Delivery:
     """
 
     folder: Path
-    experiment_id: str
+    experiment: ExperimentInfo
     arm: str
     seed: int
     factor: str
@@ -50,17 +52,28 @@ class Delivery:
 def deliver(delivery: Delivery, client: MlflowClient) -> bool:
     """Brings MLflow up to date with a run's folder; returns whether nothing is left to deliver.
 
-    May be called at any time, by any process, but by one at a time: what stands in MLflow is not sent again.
+    May be called at any time, by any process, but by one at a time: what stands in MLflow is not sent again.  Makes the
+    experiment where it is missing.
     """
     files = read_run(delivery.folder)
-    if files is None:
-        return False
+    return files is not None and _deliver(delivery, _experiment_id(client, delivery.experiment), files, client)
+
+
+@lru_cache(maxsize=128)
+def _experiment_id(client: MlflowClient, experiment: ExperimentInfo) -> str:
+    """Asked once for each client, because every round of the Feeder needs it."""
+    return ensure_experiment(experiment, client)
+
+
+def _deliver(delivery: Delivery, experiment_id: str, files: RunFiles, client: MlflowClient) -> bool:
     attempts = find_runs(client, f"tags.attempt = '{files.attempt}'")
-    run = next((attempt for attempt in attempts if _is_run_of(attempt, delivery)), None)
+    run = next((attempt for attempt in attempts if _is_run_of(attempt, delivery, experiment_id)), None)
     if run is not None and _is_delivered(run, files):
         return True
     origin = _origin(attempts, run)
-    run = _open(client, run, delivery, files, origin)
+    run = run or _create(client, experiment_id, delivery, files, origin)
+    if run.info.status != "RUNNING":
+        client.update_run(run.info.run_id, status="RUNNING")  # an interrupted one that was continued
     _deliver_description(client, run, delivery, files)
     _deliver_new(client, run, files.epochs, EPOCH_MARKER)
     _deliver_new(client, run, files.system, SYSTEM_MARKER)
@@ -70,10 +83,10 @@ def deliver(delivery: Delivery, client: MlflowClient) -> bool:
     return True
 
 
-def _is_run_of(run: Run, delivery: Delivery) -> bool:
+def _is_run_of(run: Run, delivery: Delivery, experiment_id: str) -> bool:
     tags = run.data.tags
     place = (run.info.experiment_id, tags.get("arm"), tags.get("seed"))
-    return place == (delivery.experiment_id, delivery.arm, str(delivery.seed))
+    return place == (experiment_id, delivery.arm, str(delivery.seed))
 
 
 def _is_delivered(run: Run, files: RunFiles) -> bool:
@@ -89,14 +102,9 @@ def _origin(attempts: Sequence[Run], run: Run | None) -> Run | None:
     return next((other for other in attempts if "reused_from" not in other.data.tags), None)
 
 
-def _open(client: MlflowClient, run: Run | None, delivery: Delivery, files: RunFiles, origin: Run | None) -> Run:
-    """The run in MLflow, made where it is missing, and running again where an interrupted one was continued."""
-    if run is None:
-        tags = tags_of(files, delivery.identity(), origin.info.run_id if origin else None)
-        return client.create_run(delivery.experiment_id, milliseconds(files.started), tags, tags["mlflow.runName"])
-    if run.info.status != "RUNNING":
-        client.update_run(run.info.run_id, status="RUNNING")
-    return run
+def _create(client: MlflowClient, experiment_id: str, delivery: Delivery, files: RunFiles, origin: Run | None) -> Run:
+    tags = tags_of(files, delivery.identity(), origin.info.run_id if origin else None)
+    return client.create_run(experiment_id, milliseconds(files.started), tags, tags["mlflow.runName"])
 
 
 def _deliver_description(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles) -> None:
@@ -139,7 +147,7 @@ def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles,
     run_id, folder = run.info.run_id, delivery.folder
     if origin is not None:
         # The copy refers to the origin's model and weights, so that one has to be whole first.
-        deliver(_delivery_of(origin, folder), client)
+        _deliver(_delivery_of(origin, delivery), origin.info.experiment_id, files, client)
     if (folder / "artifacts").is_dir():
         client.log_artifacts(run_id, str(folder / "artifacts"))
     for name in ("log.txt", BEST_WEIGHTS) if origin is None else ("log.txt",):
@@ -149,17 +157,26 @@ def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles,
     run = client.get_run(run_id)
     model_id = deliver_model(client, run, files.attempt, folder / "model")
     _send(client, run, [results_of(files, model_id if origin is None else None)])
+    _supersede(client, run, delivery, files.state)
     client.set_terminated(run_id, FINAL_STATUS[files.state], milliseconds(files.ended))
 
 
-def _delivery_of(run: Run, folder: Path) -> Delivery:
-    tags = run.data.tags
-    return Delivery(
-        folder=folder,
-        experiment_id=run.info.experiment_id,
-        arm=tags["arm"],
-        seed=int(tags["seed"]),
-        factor=tags["factor"],
-        fingerprint=tags["fingerprint"],
-        plan=tags["plan"],
-    )
+def _supersede(client: MlflowClient, run: Run, delivery: Delivery, state: str) -> None:
+    """Tags the attempts before the newest finished one with its id, so that they can be left out of averages.
+
+    Looks both ways, because an older attempt may be delivered after a newer one.
+    """
+    found = find_runs(client, f"tags.fingerprint = '{delivery.fingerprint}'")
+    attempts = [other for other in found if _is_run_of(other, delivery, run.info.experiment_id)]
+    ends = {other.info.run_id: other.info.status for other in attempts} | {run.info.run_id: FINAL_STATUS[state]}
+    finished = [position for position, other in enumerate(attempts) if ends[other.info.run_id] == "FINISHED"]
+    for other in attempts[: max(finished, default=0)]:
+        newest = attempts[finished[-1]].info.run_id
+        if other.data.tags.get("superseded_by") != newest:
+            client.set_tag(other.info.run_id, "superseded_by", newest)
+
+
+def _delivery_of(origin: Run, copy: Delivery) -> Delivery:
+    """What brings the origin's run up to date, from the folder of its copy; its experiment is known by its id."""
+    tags = origin.data.tags
+    return replace(copy, arm=tags["arm"], seed=int(tags["seed"]), factor=tags["factor"], plan=tags["plan"])

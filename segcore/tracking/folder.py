@@ -58,31 +58,43 @@ class RunFiles:
 
 
 def read_run(folder: Path) -> RunFiles | None:
-    """The files of a run, or None where the worker has not written run.json and state.json yet."""
-    # The state first: the worker writes it last, so with a final state all other files are complete.
-    state = _read_json(folder / "state.json")
+    """The files of a run, or None where there are none yet, or no longer.
+
+    The runner may move an attempt away and begin the next in the same folder while this reads: then it is None too.
+    """
     run = _read_json(folder / "run.json")
+    # The state before the rest: the worker writes it last, so with a final state all other files are complete.
+    state = _read_json(folder / "state.json")
     if not state or not run:
         return None
-    settings = folder / "settings.yaml"
     results = _read_json(folder / "results.json")
-    return RunFiles(
+    files = RunFiles(
         attempt=str(run["attempt"]),
         state=str(state["state"]),
         reason=state.get("reason"),
         started=float(state.get("started") or run["created"]),
         ended=float(state.get("ended") or state.get("started") or run["created"]),
-        settings=yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.exists() else {},
+        settings=yaml.safe_load(_read_text(folder / "settings.yaml")) or {},
         environment=_read_json(folder / "environment.json"),
         data=_read_json(folder / "data.json"),
         epochs=_read_records(folder / "epochs.jsonl", "epoch"),
         system=_read_records(folder / "system.jsonl", "step"),
         results=Record(0, float(results["time"]), dict(results["metrics"])) if results else None,
     )
+    is_one_attempt = _read_json(folder / "run.json").get("attempt") == run["attempt"]
+    return files if is_one_attempt and (folder / "state.json").exists() else None
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    text = _read_text(file)
+    return dict(json.loads(text)) if text else {}
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def _read_records(file: Path, step_key: str) -> tuple[Record, ...]:
@@ -92,7 +104,7 @@ def _read_records(file: Path, step_key: str) -> tuple[Record, ...]:
     the worker that went on has computed and written that step again.
     """
     records: dict[int, Record] = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+    for line in _read_text(file).splitlines():
         try:
             entry = json.loads(line)
             record = Record(int(entry[step_key]), float(entry["time"]), dict(entry["metrics"]))

@@ -1,27 +1,34 @@
 """Finding runs in MLflow."""
 
+import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient, artifacts
-from mlflow.entities import Run
+from mlflow.entities import Experiment, Run
 
 from segcore.errors import UserError
-from segcore.tracking.store import shown_uri, tracking_client, tracking_uri
+from segcore.tracking.store import impatient, shown_uri, tracking_client, tracking_uri, unusable
 
 BEST_WEIGHTS = "best.safetensors"
 RUN_ID_PREFIX = re.compile(r"[0-9a-f]{4,32}")
 
 
-def experiment_ids(client: MlflowClient) -> list[str]:
-    """Ids of all experiments that are not in the trash."""
-    ids: list[str] = []
+def all_experiments(client: MlflowClient) -> list[Experiment]:
+    """All experiments that are not in the trash."""
+    experiments: list[Experiment] = []
     page = client.search_experiments()
     while True:
-        ids += [experiment.experiment_id for experiment in page]
+        experiments += page
         if not page.token:
-            return ids
+            return experiments
         page = client.search_experiments(page_token=page.token)
+
+
+def experiment_ids(client: MlflowClient) -> list[str]:
+    """Their ids."""
+    return [experiment.experiment_id for experiment in all_experiments(client)]
 
 
 def find_runs(client: MlflowClient, condition: str) -> list[Run]:
@@ -40,39 +47,71 @@ def find_runs(client: MlflowClient, condition: str) -> list[Run]:
 def open_run(run: str) -> Path:
     """The path of the best weights of a tracked run; downloaded into a temporary folder where they are elsewhere.
 
-    run: the run's id, its first four or more digits, or its exact name.  A copy leads to the run that it was copied
-    from.  Raises UserError where no run or several match, or where the run has no weights.
+    run: the run's id, its first four or more digits, its exact name, or EXPERIMENT/NAME.  Of several attempts under
+    one name the newest finished one counts.  A copy leads to the run that it was copied from.
+    Raises UserError where no run or several match, where the run has no weights, and where MLflow cannot be asked.
     """
-    client = tracking_client()
-    run_id = _only_run_id(client, run)
-    if BEST_WEIGHTS not in {file.path for file in client.list_artifacts(run_id)}:
-        state = client.get_run(run_id).data.tags.get("state", "of another tool")
-        raise UserError(f"run {run} ({run_id}) has no {BEST_WEIGHTS}: it is {state}")
-    uri = f"{client.get_run(run_id).info.artifact_uri}/{BEST_WEIGHTS}"
-    return Path(artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking_uri()))
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").is_file():
+        raise UserError(
+            f"--run {run}: there is no mlflow.db in this folder, so no run is known. Go to the folder in which it was "
+            "trained, or set MLFLOW_TRACKING_URI."
+        )
+    try:
+        with impatient():
+            uri = _uri_of_weights(tracking_client(), run)
+        return Path(artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking_uri()))
+    except UserError:
+        raise
+    # Databases and artifact stores raise errors of their own beside MLflow's.
+    except Exception as error:
+        raise unusable(error) from error
+
+
+def _uri_of_weights(client: MlflowClient, run: str) -> str:
+    found = client.get_run(_only_run_id(client, run))
+    if BEST_WEIGHTS not in {file.path for file in client.list_artifacts(found.info.run_id)}:
+        state = found.data.tags.get("state", "of another tool")
+        raise UserError(f"run {run} ({found.info.run_id}) has no {BEST_WEIGHTS}: it is {state}")
+    return f"{found.info.artifact_uri}/{BEST_WEIGHTS}"
 
 
 def _only_run_id(client: MlflowClient, run: str) -> str:
-    found = _runs_called(client, run)
+    names = {experiment.experiment_id: experiment.name for experiment in all_experiments(client)}
+    found = _runs_called(client, run, names)
     # Copies hold the same weights as their origin, so they do not make a name ambiguous.
     origins: set[str] = {match.data.tags.get("reused_from", match.info.run_id) for match in found}
     if len(origins) == 1:
         return origins.pop()
     if not found:
         raise UserError(f"no run in MLflow ({shown_uri()}) has the id or the name {run!r}; `mlflow ui` lists them")
-    names = {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
     listed = "\n".join(
-        f"  {match.info.run_id}  {match.info.run_name}  (in {names.get(match.info.experiment_id, '?')})"
-        for match in found[:10]
+        f"  {names[match.info.experiment_id]}/{match.info.run_name}  or  {match.info.run_id}" for match in found[:10]
     )
-    raise UserError(f"{len(found)} runs are called {run!r}; name one by its id:\n{listed}")
+    raise UserError(f"{len(found)} runs are called {run!r}; choose one of:\n{listed}")
 
 
-def _runs_called(client: MlflowClient, run: str) -> list[Run]:
+def _runs_called(client: MlflowClient, run: str, names: Mapping[str, str]) -> list[Run]:
     if RUN_ID_PREFIX.fullmatch(run):
         found = find_runs(client, f"attributes.run_id LIKE '{run}%'")
         if found:
             return found
-    # A quote would end the text in MLflow's filter, so it is matched loosely there and exactly here.
-    loose = re.sub(r"['\"\\]", "_", run)
-    return [match for match in find_runs(client, f"attributes.run_name LIKE '{loose}'") if match.info.run_name == run]
+    # The part behind the last slash is in the name in any case.  A quote would end the text in MLflow's filter, so it
+    # is matched loosely there and exactly here.
+    loose = re.sub(r"['\"\\]", "_", run.rpartition("/")[2])
+    found = find_runs(client, f"attributes.run_name LIKE '%{loose}'")
+    named = [match for match in found if match.info.run_name == run]
+    placed = [match for match in found if f"{names[match.info.experiment_id]}/{match.info.run_name}" == run]
+    return _best_attempts(named or placed)
+
+
+def _best_attempts(runs: Sequence[Run]) -> list[Run]:
+    """The finished ones, or all where none is; and of each arm and seed of an experiment only the newest.
+
+    runs: oldest first.
+    """
+    finished = [run for run in runs if run.info.status == "FINISHED"]
+    newest: dict[tuple[str, ...], Run] = {}
+    for run in finished or runs:
+        tags = run.data.tags
+        newest[run.info.experiment_id, tags.get("arm", run.info.run_id), tags.get("seed", "")] = run
+    return list(newest.values())

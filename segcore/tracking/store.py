@@ -1,23 +1,36 @@
 """The tracking database, and the experiments in it."""
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import InvalidUrlException, MlflowException
 
 from segcore.errors import UserError
-from segcore.tracking.view import VIEW_TAG, arms_link, arms_view
+from segcore.tracking.view import VIEW_TAG, arms_link, arms_view, is_untouched
 
 # MLflow's own limit for the tags of an experiment.
 MAX_EXPERIMENT_TAG = 20_000
 # Leaves room for the link below it.
 MAX_DESCRIPTION = 19_000
+
+
+@dataclass(frozen=True)
+class ExperimentInfo:
+    """What an experiment is to say of itself.
+
+    description: Markdown, shown above the runs, its first line also in the list of experiments.  definition: the
+    ablation as JSON, kept in the tag `ablation`.
+    """
+
+    name: str
+    description: str
+    definition: str
 
 
 def tracking_uri() -> str:
@@ -48,36 +61,71 @@ def _without_credentials(text: str) -> str:
     return text.replace(netloc, netloc.rpartition("@")[2]) if "@" in netloc else text
 
 
-def prepare_store() -> list[str]:
-    """Creates the database where there is none yet; to be called once, before any worker starts.
+def prepare_store(experiments: Sequence[ExperimentInfo] = ()) -> list[str]:
+    """Creates the database where there is none yet, and the experiments; to be called once, before any worker starts.
 
-    Returns warnings for the user: a file store of an older MLflow that stands in the way of a bare `mlflow ui`.
+    Returns warnings for the user: a server that does not answer, for everything can be delivered later; a file store
+    of an older MLflow that stands in the way of a bare `mlflow ui`.
     Raises UserError where MLflow cannot be used: a file store was asked for, the database belongs to another version
-    of MLflow or cannot be written, the server does not answer.
+    of MLflow or cannot be written, the server refuses; and as `ensure_experiment` does.
     """
     uri = tracking_uri()
-    scheme = urlsplit(uri).scheme
-    if scheme in ("", "file"):
+    if urlsplit(uri).scheme in ("", "file"):
         raise UserError(
             f"MLFLOW_TRACKING_URI={uri} is a folder, and MLflow no longer writes to plain folders. Unset it to use "
             "mlflow.db in the current folder, or set a database (sqlite:////absolute/path/mlflow.db) or a server "
             "(http://127.0.0.1:5000)."
         )
-    _check_answers(uri)
+    for experiment in experiments:
+        _check_length(experiment)
+    try:
+        with impatient():
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+            for experiment in experiments:
+                ensure_experiment(experiment, client)
+    except UserError:
+        raise
+    # Whatever the database's driver raises, the answer to the user is the same.
+    except Exception as error:
+        if not _is_away(error):
+            raise unusable(error) from error
+        return [f"MLflow does not answer at {shown_uri()}: {first_line(error)}\nThe runs go on, and wait for it."]
     return [] if "MLFLOW_TRACKING_URI" in os.environ else _leftover_file_store(Path("mlruns"))
 
 
-def _check_answers(uri: str) -> None:
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Inside, a server is asked once, and given up after seconds: somebody waits.  For one thread only."""
+    patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    before = {name: os.environ.get(name) for name in patience}
+    os.environ.update(patience)
     try:
-        MlflowClient(uri).search_experiments(max_results=1)
-    # Whatever the database's driver raises, the answer to the user is the same.
-    except Exception as error:
-        advice = "Is MLFLOW_TRACKING_URI right, and does the server run?"
-        if uri.startswith("sqlite:"):
-            advice = "Check that the file can be written, or move it away to begin a new one."
-        if "out-of-date database schema" in str(error):
-            advice = f"Copy the database to a safe place, then run: mlflow db upgrade {shown_uri()}"
-        raise UserError(f"MLflow cannot be used at {shown_uri()}: {first_line(error)}\n{advice}") from error
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether a server did not answer, or not sensibly, rather than that it refused."""
+    if urlsplit(tracking_uri()).scheme not in ("http", "https") or isinstance(error, InvalidUrlException):
+        return False
+    if not isinstance(error, MlflowException):
+        return True
+    return bool(error.get_http_status_code() >= 500)  # type: ignore[no-untyped-call]
+
+
+def unusable(error: Exception) -> UserError:
+    """What to tell the user of an error of MLflow or its database."""
+    advice = "Is MLFLOW_TRACKING_URI right, and does the server run?"
+    if tracking_uri().startswith("sqlite:"):
+        advice = "Check that the file can be written, or move it away to begin a new one."
+    if "out-of-date database schema" in str(error):
+        advice = f"Copy the database to a safe place, then run: mlflow db upgrade {shown_uri()}"
+    return UserError(f"MLflow cannot be used at {shown_uri()}: {first_line(error)}\n{advice}")
 
 
 def _leftover_file_store(artifacts: Path) -> list[str]:
@@ -91,40 +139,42 @@ def _leftover_file_store(artifacts: Path) -> list[str]:
     ]
 
 
-def ensure_experiment(name: str, description: str, definition: Mapping[str, Any]) -> str:
-    """The id of the experiment `name`, made where it is missing, with description and definition brought up to date.
+def ensure_experiment(experiment: ExperimentInfo, client: MlflowClient) -> str:
+    """The id of the experiment, made where it is missing, with description and definition brought up to date.
 
-    description: Markdown, shown above the runs, its first line also in the list of experiments; a link to the curves
-    by arm is added.  definition: the ablation, kept as JSON in the tag `ablation`.
+    A link to the curves by arm is added to the description.
     Raises UserError where an experiment of that name lies in MLflow's trash, and for a definition above 20,000
     characters, which MLflow cannot hold.
     """
-    text = json.dumps(definition, ensure_ascii=False)
-    if len(text) > MAX_EXPERIMENT_TAG:
+    _check_length(experiment)
+    found = client.get_experiment_by_name(experiment.name) or _create_experiment(client, experiment.name)
+    experiment_id = str(found.experiment_id)
+    if found.lifecycle_stage == "deleted":
         raise UserError(
-            f"ablation {name}: its definition takes {len(text):,} characters as JSON, and MLflow holds "
-            f"{MAX_EXPERIMENT_TAG:,}; shorten its texts or divide it into two ablations"
-        )
-    client = tracking_client()
-    experiment = client.get_experiment_by_name(name) or _create_experiment(client, name)
-    experiment_id = str(experiment.experiment_id)
-    if experiment.lifecycle_stage == "deleted":
-        raise UserError(
-            f"experiment {name} lies in MLflow's trash. Bring it back with `mlflow experiments restore --experiment-id "
-            f"{experiment_id}`, or remove it for good with `mlflow gc --experiment-ids {experiment_id} "
+            f"experiment {experiment.name} lies in MLflow's trash. Bring it back with `mlflow experiments restore "
+            f"--experiment-id {experiment_id}`, or remove it for good with `mlflow gc --experiment-ids {experiment_id} "
             f"--backend-store-uri {shown_uri()}`; both need MLFLOW_TRACKING_URI={shown_uri()}"
         )
     link = f"[Curves and results by arm]({arms_link(experiment_id)})"
+    view = found.tags.get(VIEW_TAG, "")
     tags = {
-        "ablation": text,
-        "mlflow.note.content": f"{description[:MAX_DESCRIPTION].rstrip()}\n\n{link}\n",
+        "ablation": experiment.definition,
+        "mlflow.note.content": f"{experiment.description[:MAX_DESCRIPTION].rstrip()}\n\n{link}\n",
         # A user's own changes to the view stay.
-        VIEW_TAG: experiment.tags.get(VIEW_TAG) or arms_view(experiment.creation_time or 0),
+        VIEW_TAG: view if view and not is_untouched(view) else arms_view(found.creation_time or 0),
     }
     for key, value in tags.items():
-        if experiment.tags.get(key) != value:
+        if found.tags.get(key) != value:
             client.set_experiment_tag(experiment_id, key, value)
     return experiment_id
+
+
+def _check_length(experiment: ExperimentInfo) -> None:
+    if len(experiment.definition) > MAX_EXPERIMENT_TAG:
+        raise UserError(
+            f"ablation {experiment.name}: its definition takes {len(experiment.definition):,} characters as JSON, and "
+            f"MLflow holds {MAX_EXPERIMENT_TAG:,}; shorten its texts or divide it into two ablations"
+        )
 
 
 def _create_experiment(client: MlflowClient, name: str) -> Experiment:

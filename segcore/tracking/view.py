@@ -13,10 +13,15 @@ CURVES = ("train/loss", "val/loss", "val/dice_per_image")
 RESULTS = ("test/dice_per_image", "test/dice_dataset", "train_seconds")
 
 
+# The UI takes a search without a comparison such as LIKE for a part of a run's name, and IS NULL is none to it.
+SEARCH = "tags.arm LIKE '%' AND tags.superseded_by IS NULL"
+
+
 def arms_view(created: int) -> str:
     """The value of VIEW_TAG.  created: milliseconds."""
     sections = {"curves": "Curves, mean over seeds", "results": "At the end, mean over seeds"}
     state = {
+        "searchFilter": SEARCH,
         "orderByKey": "attributes.start_time",
         "orderByAsc": True,
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]},
@@ -28,6 +33,15 @@ def arms_view(created: int) -> str:
     }
     envelope = {"name": "Arms", "createdAt": created, "updatedAt": created, "state": json.dumps(state)}
     return json.dumps(envelope)
+
+
+def is_untouched(view: str) -> bool:
+    """Whether a value of VIEW_TAG is one of `arms_view`, of this version or an older one, that no user has changed."""
+    try:
+        envelope = json.loads(view)
+        return bool(envelope["createdAt"] == envelope["updatedAt"])
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def arms_link(experiment_id: str) -> str:

@@ -1,13 +1,16 @@
 import sys
 
 import matplotlib.image
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from analysis import summary
+from analysis.figures import look, summary_figure
 from analysis.results import ResultsError, load_epochs, load_runs, make_client
 
+EPOCHS = ["arm", "seed", "epoch", "metric", "value"]
 DICE = {("fast", 1): 0.80, ("fast", 2): 0.84, ("slow", 1): 0.70, ("slow", 2): None}
 
 
@@ -84,3 +87,54 @@ def test_the_command_says_what_to_run_first(client, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["summary", "absent"])
     assert summary.main() == 2
     assert "runner.py" in capsys.readouterr().err
+
+
+@pytest.fixture
+def unfinished(tmp_path, monkeypatch):
+    """An experiment in which one run finished and was then begun again, and another without any final metric."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.create_experiment("again")
+    add_run(client, experiment, "fast", 1, 0.8, plan="new", start=1_000)
+    add_run(client, experiment, "fast", 1, None, plan="new", start=2_000)
+    add_run(client, client.create_experiment("none"), "fast", 1, None, plan="new", start=1_000)
+    return make_client()
+
+
+def test_a_finished_attempt_stands_before_a_newer_unfinished_one(unfinished):
+    [row] = load_runs(unfinished, "again").to_dict("records")
+    assert (row["state"], row["test/dice_per_image"]) == ("finished", 0.8)
+
+
+def test_metrics_that_no_run_has_are_missing(unfinished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["summary", "none", "--output", str(tmp_path / "out")])
+    assert summary.main() == 0
+    last = (tmp_path / "out" / "none.md").read_text().splitlines()[-1]
+    assert last.split(" | ")[1:] == ["missing"] * 6 + ["missing |"]
+    runs = load_runs(unfinished, "none")
+    figure = summary_figure(runs, load_epochs(unfinished, runs, ["train/loss"]), "none")
+    assert [text.get_text() for text in figure.axes[2].texts] == ["missing"]
+    assert "(1 seed: " in figure.get_suptitle()
+
+
+def test_no_arm_is_dropped():
+    arms = [f"arm {number}" for number in range(36)]
+    epochs = pd.DataFrame([(arm, 1, 1, "train/loss", 0.5) for arm in arms], columns=EPOCHS)
+    runs = pd.DataFrame({"arm": arms, "seed": 1, "test/dice_per_image": 0.5})
+    figure = summary_figure(runs, epochs, "many")
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == arms
+    assert len({look(position) for position in range(36)}) == 36
+    assert look(36) == look(0)
+
+
+def test_what_cannot_be_read_or_written_is_one_line(client, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(sys, "argv", ["summary", "rates", "--output", str(tmp_path / "file" / "out")])
+    assert summary.main() == 2
+    assert "cannot be written: Not a directory" in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert summary.main() == 2
+    error = capsys.readouterr().err
+    assert error.startswith("MLflow cannot be read: ") and error.count("\n") == 1

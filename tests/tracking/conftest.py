@@ -60,8 +60,8 @@ def client(project: Path) -> MlflowClient:
 class RunFolder:
     """Plays the worker: writes what a run's folder holds, step by step."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, delay: float = 0.0) -> None:
+        self.path, self.delay = path, delay
         path.mkdir(parents=True)
         self.write("run.json", {"fingerprint": path.name, "attempt": uuid.uuid4().hex, "created": STARTED})
         self.write("environment.json", ENVIRONMENT)
@@ -73,7 +73,8 @@ class RunFolder:
         (self.path / name).write_text(json.dumps(content), encoding="utf-8")
 
     def state(self, state: str, reason: str | None = None, ended: float | None = None) -> None:
-        self.write("state.json", {"state": state, "reason": reason, "started": STARTED, "ended": ended, "pid": 1})
+        started = STARTED + self.delay
+        self.write("state.json", {"state": state, "reason": reason, "started": started, "ended": ended, "pid": 1})
 
     def epoch(self, epoch: int, **metrics: float) -> None:
         metrics = {"train/loss": 1 / epoch, "val/dice_per_image": 1 - 1 / epoch, **metrics}
@@ -97,21 +98,23 @@ class RunFolder:
         (self.path / "best.safetensors").write_bytes(b"weights of " + self.path.name.encode())
         self.state("finished", ended=STARTED + 60)
 
-    def delivery(self, experiment: str, arm: str = "lr 1e-3", seed: int = 42) -> tracking.Delivery:
+    def delivery(
+        self, experiment: str, arm: str = "lr 1e-3", seed: int = 42, fingerprint: str | None = None
+    ) -> tracking.Delivery:
         return tracking.Delivery(
             folder=self.path,
-            experiment_id=experiment,
+            experiment=tracking.ExperimentInfo(tracking.tracking_client().get_experiment(experiment).name, "", "{}"),
             arm=arm,
             seed=seed,
             factor="optimizer.lr",
-            fingerprint=self.path.name,
+            fingerprint=fingerprint or self.path.name,
             plan="plan1",
         )
 
 
 @pytest.fixture
-def make_folder(project: Path) -> Callable[[str], RunFolder]:
-    return lambda name: RunFolder(project / "runs" / name)
+def make_folder(project: Path) -> Callable[..., RunFolder]:
+    return lambda name, delay=0.0: RunFolder(project / "runs" / name, delay)
 
 
 @pytest.fixture

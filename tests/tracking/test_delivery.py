@@ -247,6 +247,7 @@ def test_more_metrics_than_one_request_takes(make_folder: MakeFolder, client: Ml
 
 
 def test_a_folder_without_a_run_yet_is_nothing(project: Path, client: MlflowClient, experiment: str) -> None:
-    delivery = tracking.Delivery(project / "runs" / "new", experiment, "a", 42, "optimizer", "new", "plan1")
+    info = tracking.ExperimentInfo("lr_sweep", "", "{}")
+    delivery = tracking.Delivery(project / "runs" / "new", info, "a", 42, "optimizer", "new", "plan1")
     assert not deliver(delivery, client)
     assert runs_of(client, experiment) == []

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,12 +41,47 @@ def test_no_run_and_several_runs_are_errors(
         deliver_run("f1", experiment, "lr 1e-3"),
         deliver_run("f2", client.create_experiment("lr_sweep-demo"), "lr 1e-3"),
     ]
-    with pytest.raises(UserError, match="2 runs are called 'lr 1e-3, seed 42'") as raised:
+    with pytest.raises(UserError, match="2 runs are called 'lr 1e-3, seed 42'; choose one of") as raised:
         open_run("lr 1e-3, seed 42")
-    assert all(run_id in str(raised.value) for run_id in ids) and "(in lr_sweep-demo)" in str(raised.value)
-    for name in ("lr 1e-4, seed 42", "lr 1e-3, seed 4_", "0" * 32):
+    assert all(run_id in str(raised.value) for run_id in ids)
+    for place, weights in (("lr_sweep", b"weights of f1"), ("lr_sweep-demo", b"weights of f2")):
+        assert f"  {place}/lr 1e-3, seed 42  or" in str(raised.value)
+        assert open_run(f"{place}/lr 1e-3, seed 42").read_bytes() == weights
+    for name in ("lr 1e-4, seed 42", "lr 1e-3, seed 4_", "0" * 32, "absent/lr 1e-3, seed 42", "lr_sweep/", "sweep/lr"):
         with pytest.raises(UserError, match="no run in MLflow"):
             open_run(name)
+
+
+def test_slashes_may_be_part_of_both_names(deliver_run: Callable[..., str], client: MlflowClient) -> None:
+    deliver_run("f1", client.create_experiment("a/b"), "rate 1/2")
+    for name in ("rate 1/2, seed 42", "a/b/rate 1/2, seed 42"):
+        assert open_run(name).read_bytes() == b"weights of f1"
+
+
+def test_the_newest_finished_attempt_counts(
+    make_folder: Callable[..., Any], client: MlflowClient, experiment: str
+) -> None:
+    for delay, name in enumerate(("f1", "f2", "f3")):
+        folder = make_folder(name, 100.0 * delay)
+        folder.finish() if name != "f3" else folder.state("interrupted", "Ctrl-C", ended=1_700_000_300.0)
+        deliver(folder.delivery(experiment), client)
+    assert open_run("lr 1e-3, seed 42").read_bytes() == b"weights of f2"
+
+
+def test_without_a_database_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError, match=r"no mlflow\.db in this folder"):
+        open_run("lr 1e-3, seed 42")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["http://user:secret@127.0.0.1:9", "sqlite:////dev/null/mlflow.db"])
+def test_a_store_that_cannot_be_asked_is_an_error(uri: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match="MLflow cannot be used at") as raised:
+        open_run("lr 1e-3, seed 42")
+    assert "secret" not in str(raised.value)
 
 
 def test_a_run_without_weights_is_an_error(

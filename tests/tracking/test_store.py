@@ -1,4 +1,8 @@
 import json
+import os
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import mlflow
@@ -6,8 +10,12 @@ import pytest
 from mlflow import MlflowClient
 
 from segcore.errors import UserError
-from segcore.tracking.store import ensure_experiment, prepare_store, shown_uri, tracking_uri
+from segcore.tracking.store import ExperimentInfo, ensure_experiment, prepare_store, shown_uri, tracking_uri
 from segcore.tracking.view import CURVES, VIEW_TAG
+
+
+def info(name: str, description: str = "", definition: str = "{}") -> ExperimentInfo:
+    return ExperimentInfo(name, description, definition)
 
 
 def test_default_is_the_one_of_a_bare_mlflow_ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +33,7 @@ def test_the_environment_moves_the_store(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_existing_database_is_used_as_it_is(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    ensure_experiment("kept", "", {})
+    ensure_experiment(info("kept"), MlflowClient(tracking_uri()))
     assert prepare_store() == []
     assert MlflowClient(tracking_uri()).get_experiment_by_name("kept") is not None
     assert capfd.readouterr() == ("", "")
@@ -53,42 +61,87 @@ def test_a_file_that_is_no_database_is_an_error(project: Path) -> None:
         prepare_store()
 
 
-def test_a_server_that_does_not_answer_is_an_error_without_its_password(
+def test_a_server_that_is_away_is_a_warning_without_its_password(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
-    with pytest.raises(UserError, match=r"cannot be used at http://127\.0\.0\.1:9") as raised:
-        prepare_store()
-    assert "secret" not in str(raised.value)
+    patience = os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
+    start = time.monotonic()
+    [warning] = prepare_store([info("lr_sweep")])
+    assert time.monotonic() - start < 5
+    assert warning.startswith("MLflow does not answer at http://127.0.0.1:9: ") and "secret" not in warning
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == patience
+
+
+@pytest.mark.parametrize(("status", "is_refusal"), [(401, True), (503, False)])
+def test_a_server_that_refuses_is_an_error_and_one_that_starts_is_not(
+    status: int, is_refusal: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        if is_refusal:
+            with pytest.raises(UserError, match="cannot be used"):
+                prepare_store()
+        else:
+            assert len(prepare_store()) == 1
+        server.shutdown()
+
+
+def test_the_experiments_are_made_with_the_store(project: Path, client: MlflowClient) -> None:
+    assert prepare_store([info("first"), info("second")]) == []
+    made = {experiment.name: experiment.tags.get("ablation") for experiment in client.search_experiments()}
+    assert (made["first"], made["second"]) == ("{}", "{}")
 
 
 def test_experiment_says_question_and_definition(project: Path, client: MlflowClient) -> None:
-    first = ensure_experiment("lr_sweep", "Which rate?", {"name": "lr_sweep"})
-    again = ensure_experiment("lr_sweep", "Which rate, once more?", {"name": "lr_sweep", "seeds": [42]})
+    first = ensure_experiment(info("lr_sweep", "Which rate?", '{"seeds": [1]}'), client)
+    again = ensure_experiment(info("lr_sweep", "Which rate, once more?", '{"seeds": [42]}'), client)
     assert first == again
     tags = client.get_experiment(again).tags
     assert tags["mlflow.note.content"].startswith("Which rate, once more?\n")
     assert f"#/experiments/{again}/runs?viewStateShareKey=arms" in tags["mlflow.note.content"]
-    assert json.loads(tags["ablation"]) == {"name": "lr_sweep", "seeds": [42]}
+    assert json.loads(tags["ablation"]) == {"seeds": [42]}
 
 
 def test_view_groups_by_arm_and_keeps_what_the_user_made_of_it(project: Path, client: MlflowClient) -> None:
-    experiment = ensure_experiment("lr_sweep", "", {})
+    experiment = ensure_experiment(info("lr_sweep"), client)
     state = json.loads(json.loads(client.get_experiment(experiment).tags[VIEW_TAG])["state"])
     assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "arm"}]
     assert [chart["metricKey"] for chart in state["compareRunCharts"]][: len(CURVES)] == list(CURVES)
     client.set_experiment_tag(experiment, VIEW_TAG, "the user's own")
-    ensure_experiment("lr_sweep", "", {})
+    ensure_experiment(info("lr_sweep"), client)
     assert client.get_experiment(experiment).tags[VIEW_TAG] == "the user's own"
 
 
-def test_definition_that_mlflow_cannot_hold_is_an_error(project: Path) -> None:
-    with pytest.raises(UserError, match=r"takes 20,012 characters.*holds 20,000"):
-        ensure_experiment("long", "", {"text": "x" * 20_000})
+def test_view_of_an_older_version_is_brought_up_to_date(project: Path, client: MlflowClient) -> None:
+    experiment = ensure_experiment(info("lr_sweep"), client)
+    current = client.get_experiment(experiment).tags[VIEW_TAG]
+    for updated, expected in ((5, current), (6, None)):
+        view = json.dumps({"name": "Arms", "createdAt": 5, "updatedAt": updated, "state": "{}"})
+        client.set_experiment_tag(experiment, VIEW_TAG, view)
+        ensure_experiment(info("lr_sweep"), client)
+        assert client.get_experiment(experiment).tags[VIEW_TAG] == (expected or view)
+
+
+def test_definition_that_mlflow_cannot_hold_is_an_error(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = info("long", definition='"' + "x" * 20_000 + '"')
+    for uri in ("http://127.0.0.1:9", tracking_uri()):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(UserError, match=r"takes 20,002 characters.*holds 20,000"):
+            prepare_store([long])
 
 
 def test_experiment_in_the_trash_is_an_error_that_says_how_to_go_on(project: Path, client: MlflowClient) -> None:
-    experiment = ensure_experiment("gone", "", {})
+    experiment = ensure_experiment(info("gone"), client)
     client.delete_experiment(experiment)
     with pytest.raises(UserError, match=f"restore --experiment-id {experiment}.*mlflow gc"):
-        ensure_experiment("gone", "", {})
+        prepare_store([info("gone")])
