@@ -18,7 +18,7 @@ from segcore.errors import UserError
 from segcore.execution.folder import folder_of
 from segcore.execution.overview import list_ablations, show_plan
 from segcore.execution.session import Launcher, Lookup, Request, Session, make_plans
-from segcore.execution.terminal import results_table
+from segcore.execution.terminal import results_tables
 from segcore.plan import Plan, Run
 
 FINISHED, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
@@ -96,7 +96,7 @@ def run(request: Request, dry_run: bool, console: Console) -> int:
     session.prepare_data()
     session.execute()
     for plan in plans:
-        console.print(results_table(plan))
+        console.print(results_tables(plan))
     console.print(describe_call(session.to_do), highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -136,44 +136,50 @@ def end_line(job: Job) -> Text:
     return Text(f"{state}  ", "red") + Text(f"{job.run.name}: {reason}{log}")
 
 
-def results_table(plan: Plan) -> Table:
-    """Mean and spread over seeds, each seed's value, and what is missing with its reason, an arm a row."""
-    seeds = plan.ablation.seeds
-    others = [
-        metric
-        for metric in dict.fromkeys(hypothesis.metric for hypothesis in plan.ablation.definition.hypotheses)
-        if metric != PRIMARY
-    ]
+def results_tables(plan: Plan) -> Group:
+    """The closing tables: test Dice by arm and seed with what is missing, then the other metrics of the claims."""
     definition = plan.ablation.definition
-    table = Table(
+    main = Table(
         title=f"{definition.title}: {definition.question}",
         caption="test Dice, mean over images: mean ± standard deviation over seeds, then each seed's own value",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("arm", min_width=8)
-    table.add_column("test Dice", justify="right", no_wrap=True)
-    for seed in seeds:
-        table.add_column(f"seed {seed}", justify="right", min_width=6)
+    main.add_column("arm", min_width=8)
+    main.add_column("test Dice", justify="right", no_wrap=True)
+    for seed in plan.ablation.seeds:
+        main.add_column(f"seed {seed}", justify="right", no_wrap=True)
+    main.add_column("minutes", justify="right", no_wrap=True)
+    main.add_column("state")
+    runs_of_arm = {run.arm: [other for other in plan.runs if other.arm == run.arm] for run in plan.runs}
+    for arm, runs in runs_of_arm.items():
+        main.add_row(*arm_row(arm, runs))
+    others = {hypothesis.metric: None for hypothesis in definition.hypotheses if hypothesis.metric != PRIMARY}
+    if not others:
+        return Group(main)
+    claimed = Table(title="Other metrics that are claimed about", box=box.SIMPLE_HEAD, pad_edge=False)
+    claimed.add_column("metric (better)")
+    for arm in runs_of_arm:
+        claimed.add_column(Text(arm), justify="right")
     for metric in others:
-        table.add_column(f"{metric} ({METRICS[metric]} is better)", justify="right")
-    table.add_column("minutes a run", justify="right", max_width=7)
-    table.add_column("state")
-    for arm in dict.fromkeys(run.arm for run in plan.runs):
-        table.add_row(*arm_row(arm, [run for run in plan.runs if run.arm == arm], others))
-    return table
+        values = [mean_and_spread([metrics_of(run).get(metric) for run in runs]) for runs in runs_of_arm.values()]
+        claimed.add_row(f"{metric} ({METRICS[metric]})", *values)
+    return Group(main, claimed)
 
 
-def arm_row(arm: str, runs: Sequence[Run], others: Sequence[str]) -> list[Text]:
+def arm_row(arm: str, runs: Sequence[Run]) -> list[Text]:
     """An arm's cells in the closing table."""
     metrics = [metrics_of(run) for run in runs]
     primary = [values.get(PRIMARY) for values in metrics]
-    cells = [arm, mean_and_spread(primary), *(f"{value:.4f}" if value is not None else "–" for value in primary)]
-    for metric in others:
-        cells.append(mean_and_spread([values.get(metric) for values in metrics]))
     minutes = [values["train_seconds"] / 60 for values in metrics if values]
-    cells.append(f"{statistics.mean(minutes):.1f}" if minutes else "–")
-    return [Text(cell) for cell in [*cells, arm_state(runs)]]
+    cells = [
+        arm,
+        mean_and_spread(primary),
+        *(f"{value:.4f}" if value is not None else "–" for value in primary),
+        f"{statistics.mean(minutes):.1f}" if minutes else "–",
+        arm_state(runs),
+    ]
+    return [Text(cell) for cell in cells]
 
 
 def metrics_of(run: Run) -> dict[str, float]:

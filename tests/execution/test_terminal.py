@@ -7,7 +7,7 @@ from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
 from segcore.execution.folder import start_attempt
 from segcore.execution.local import Job
-from segcore.execution.terminal import Display, mean_and_spread, results_table, show_seconds
+from segcore.execution.terminal import Display, mean_and_spread, results_tables, show_seconds
 from segcore.plan import Facts, expand
 
 
@@ -58,7 +58,7 @@ def test_the_table_shows_mean_spread_each_seed_and_what_is_missing(plan):
     finish(large_2, 0.9)
     finish(small_1, 0.7)
     start_attempt(small_2, "float32").set_state("diverged", "training loss is nan in epoch 1")
-    lines = render(results_table(plan)).splitlines()
+    lines = render(results_tables(plan)).splitlines()
     large = next(line for line in lines if line.strip().startswith("large"))
     small = next(line for line in lines if line.strip().startswith("small"))
     for part in ("0.8500 ± 0.0707", "0.8000", "0.9000", "2.0", "finished"):
@@ -73,7 +73,7 @@ def test_arms_named_like_markup_are_shown_as_they_are(write_ablation, monkeypatc
     monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
     arms = {"[red]a[/red]": {"optimizer.lr": 1e-3}, "[/]": {"optimizer.lr": 1e-4}}
     plan = expand(load_ablation(write_ablation(arms=arms, hypotheses=None)), lambda config: Facts("data", "float32"))
-    text = render(results_table(plan))
+    text = render(results_tables(plan))
     assert "[red]a[/red]" in text
     assert "[/]" in text
 
