@@ -112,6 +112,9 @@ def test_the_runs_folder_holds_what_the_design_names(folder, first_call):
     }  # fmt: skip
     lines = [json.loads(line) for line in (path / "epochs.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
+    log = (path / "log.txt").read_text()
+    assert "epoch 2 of 2: train/loss" in log
+    assert "'train': 9, 'validation': 3, 'test': 8" in log
     table = pd.read_parquet(path / "artifacts" / "test_per_image.parquet")
     results = json.loads((path / "results.json").read_text())["metrics"]
     assert len(table) == 8

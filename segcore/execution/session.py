@@ -120,7 +120,7 @@ class Session:
         self.console = console
         self.to_do = find_runs_to_do(plans, request.rerun)
         self.feeder = tracking.Feeder()
-        self.experiments: list[tracking.ExperimentInfo] = []
+        self.experiments = [describe_experiment(plan.ablation) for plan in plans]
         self.started = time.time()
 
     def prepare_data(self) -> None:
@@ -145,7 +145,6 @@ class Session:
         On KeyboardInterrupt the workers stop, what they did is delivered, and it is raised on.
         """
         make_runs_folder()
-        self.experiments = [describe_experiment(plan.ablation) for plan in self.plans]
         for warning in tracking.prepare_store(self.experiments):
             self.console.print(warning, style="yellow", markup=False)
         self.feeder.start()

@@ -34,7 +34,10 @@ log = logging.getLogger("worker")
 
 def main(folder: RunFolder) -> int:
     """Compute the run and note its end in the folder; exit status 0 when it finished."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stdout)
+    # Forced, because libraries that are imported by now have set up the root logger for themselves.
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stdout, force=True
+    )  # fmt: skip
     signal.signal(signal.SIGTERM, raise_interrupt)
     folder.set_state("running")
     try:
