@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -73,4 +74,5 @@ def summary_figure(runs: pd.DataFrame, epochs: pd.DataFrame, title: str) -> Figu
     seeds = f"{num_seeds.min()}" if num_seeds.min() == num_seeds.max() else f"{num_seeds.min()} to {num_seeds.max()}"
     seeds += " seed" if num_seeds.max() == 1 else " seeds"
     figure.suptitle(f"{title} ({seeds}: thick line or bar the mean, thin line or dot a seed)", fontsize=11)
+    sns.despine(figure)
     return figure
