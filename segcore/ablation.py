@@ -159,7 +159,13 @@ def load_ablation(
     definition = parse_definition(content, str(path), problems)
     overlay = read_overlay(preset, overrides, seeds, problems)
     if definition is None:
-        for layer in (*layers, *overlay.layers):
+        arms = content.get("arms")
+        arm_layers = [
+            make_layer(f"{path}, arm {arm!r}", values, problems)
+            for arm, values in (arms.items() if isinstance(arms, dict) else ())
+            if isinstance(values, dict)
+        ]
+        for layer in (*layers, *arm_layers, *overlay.layers):
             check_keys(layer, problems)
         problems.raise_any()
         raise AssertionError("a definition is missing only where there are problems")

@@ -130,6 +130,10 @@ USED_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+# Names that other tools give to settings, and that are spelt too differently to be found.
+ALIASES = {"learning_rate": "optimizer.lr", "num_epochs": "trainer.epochs", "max_epochs": "trainer.epochs"}
+
+
 def setting_keys() -> list[str]:
     """The dotted keys of all settings but the seed, in the order of the base preset."""
     return [
@@ -166,6 +170,8 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 def nearest(word: str, choices: Iterable[str]) -> str:
     """'; did you mean X?' where one of the choices is spelt like `word`, else the empty text."""
     choices = list(choices)
+    if word.rpartition(".")[2] in ALIASES and ALIASES[word.rpartition(".")[2]] in choices:
+        return f"; did you mean {ALIASES[word.rpartition('.')[2]]}?"
     matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     if not matches:  # a right name in the wrong group, or without its group
         matches = [choice for choice in choices if choice.rpartition(".")[2] == word.rpartition(".")[2]][:1]
@@ -269,6 +275,12 @@ def report_invalid(
 
 def check_together(config: RunConfig, sources: Mapping[str, str], problems: Problems) -> None:
     """Rules between settings that are each valid alone."""
+    if config.data.format == "synthetic" and sources["data.root"] == "command line":
+        problems.add(
+            sources["data.root"],
+            f"data.root = {config.data.root!r} has no effect with data.format = synthetic: add data.format=pets or "
+            "data.format=folders",
+        )
     scheduler, epochs = config.scheduler, config.trainer.epochs
     if scheduler.warmup_epochs >= epochs:
         problems.add(

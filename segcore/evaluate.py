@@ -61,7 +61,7 @@ class Tested:
 @app.command()
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="settings, data.root=DIR")] = None,
-    run: Annotated[str | None, typer.Option(help="MLflow run: its id, or the id's first digits, or its name")] = None,
+    run: Annotated[str | None, typer.Option(help="MLflow run: id, first digits of it, NAME or EXPERIMENT/NAME")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="a best.safetensors file")] = None,
     output: Annotated[Path, typer.Option(help="folder for metrics, tables and pictures")] = Path("evaluation"),
     masks: Annotated[bool, typer.Option("--masks", help="also every predicted mask and overlay")] = False,

@@ -95,7 +95,7 @@ class PredictionWriter:
 @app.command()
 def main(
     images: Annotated[list[Path], typer.Argument(help="pictures, and folders of pictures (not their subfolders)")],
-    run: Annotated[str | None, typer.Option(help="MLflow run: its id, or the id's first digits, or its name")] = None,
+    run: Annotated[str | None, typer.Option(help="MLflow run: id, first digits of it, NAME or EXPERIMENT/NAME")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="a best.safetensors file")] = None,
     output: Annotated[Path, typer.Option(help="folder for masks, overlays and sheets")] = Path("predictions"),
     threshold: Annotated[float | None, typer.Option(help="probability above which a pixel is pet")] = None,

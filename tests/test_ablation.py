@@ -152,6 +152,18 @@ def test_a_setting_given_nested_and_dotted_is_refused(write_ablation):
     assert refuse(path) == [f"{path}: trainer.epochs is given twice, nested and dotted"]
 
 
+def test_a_malformed_definition_hides_no_misspelt_setting(write_ablation):
+    arms = {"a": {"optimizer.learning_rate": 1}, "b": {"optimizer.lr": 2}}
+    text = "\n".join(refuse(write_ablation(title=None, arms=arms, settings={"trainer.epoch": 2})))
+    for part in ("title is missing", "did you mean optimizer.lr?", "did you mean trainer.epochs?"):
+        assert part in text
+
+
+def test_a_root_that_synthetic_data_would_ignore_is_refused(write_ablation):
+    (line,) = refuse(write_ablation(), preset="demo", overrides=["data.root=my_data"])
+    assert "data.root = 'my_data' has no effect with data.format = synthetic" in line
+
+
 def test_a_child_needs_a_name_of_its_own(write_ablation, tmp_path):
     write_ablation("parent.yaml")
     child = tmp_path / "child.yaml"

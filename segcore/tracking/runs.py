@@ -85,9 +85,17 @@ def _only_run_id(client: MlflowClient, run: str) -> str:
     if not found:
         raise UserError(f"no run in MLflow ({shown_uri()}) has the id or the name {run!r}; `mlflow ui` lists them")
     listed = "\n".join(
-        f"  {names[match.info.experiment_id]}/{match.info.run_name}  or  {match.info.run_id}" for match in found[:10]
+        f"  {names[match.info.experiment_id]}/{match.info.run_name}  or  {match.info.run_id}{_kind(match)}"
+        for match in found[:10]
     )
     raise UserError(f"{len(found)} runs are called {run!r}; choose one of:\n{listed}")
+
+
+def _kind(run: Run) -> str:
+    """What tells runs of one name apart: data, size and length."""
+    keys = ("data.root", "data.format", "data.image_size", "trainer.epochs")
+    known = [f"{key}={run.data.params[key]}" for key in keys if key in run.data.params]
+    return f"  ({', '.join(known)})" if known else ""
 
 
 def _runs_called(client: MlflowClient, run: str, names: Mapping[str, str]) -> list[Run]:
@@ -105,7 +113,7 @@ def _runs_called(client: MlflowClient, run: str, names: Mapping[str, str]) -> li
 
 
 def _best_attempts(runs: Sequence[Run]) -> list[Run]:
-    """The finished ones, or all where none is; and of each arm and seed of an experiment only the newest.
+    """The finished ones, or all where none is; of each fingerprint, arm and seed of an experiment only the newest.
 
     runs: oldest first.
     """
@@ -113,5 +121,6 @@ def _best_attempts(runs: Sequence[Run]) -> list[Run]:
     newest: dict[tuple[str, ...], Run] = {}
     for run in finished or runs:
         tags = run.data.tags
-        newest[run.info.experiment_id, tags.get("arm", run.info.run_id), tags.get("seed", "")] = run
+        arm_and_seed = (tags.get("arm", run.info.run_id), tags.get("seed", ""))
+        newest[run.info.experiment_id, *arm_and_seed, tags.get("fingerprint", "")] = run
     return list(newest.values())

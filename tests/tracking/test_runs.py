@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,19 @@ def test_the_newest_finished_attempt_counts(
     for delay, name in enumerate(("f1", "f2", "f3")):
         folder = make_folder(name, 100.0 * delay)
         folder.finish() if name != "f3" else folder.state("interrupted", "Ctrl-C", ended=1_700_000_300.0)
-        deliver(folder.delivery(experiment), client)
+        deliver(replace(folder.delivery(experiment), fingerprint="same"), client)
     assert open_run("lr 1e-3, seed 42").read_bytes() == b"weights of f2"
+
+
+def test_runs_of_one_name_with_other_settings_are_told_apart(
+    make_folder: Callable[..., Any], client: MlflowClient, experiment: str
+) -> None:
+    for name in ("f1", "f2"):
+        folder = make_folder(name)
+        folder.finish()
+        deliver(folder.delivery(experiment), client)
+    with pytest.raises(UserError, match=r"2 runs are called.*(?s:.*)data\.root=data/pets, data\.image_size=8"):
+        open_run("lr 1e-3, seed 42")
 
 
 def test_without_a_database_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
