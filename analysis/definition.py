@@ -1,0 +1,161 @@
+"""An ablation's definition, as MLflow keeps it (tag `ablation`) and as its YAML file says it now."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class DefinitionError(Exception):
+    """A definition that cannot be understood; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A claim about two arms.  first, second: `better` and `than`, or the two of `same`."""
+
+    claim: str
+    first: str
+    second: str
+    metric: str
+    margin: float
+    same: bool = False
+    ratio: bool = False
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """Figures of the report by number (loss and Dice, or one), and the arms that they show."""
+
+    numbers: tuple[int, ...]
+    arms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The content of an ablation.  settings, arms: flat, under dotted keys."""
+
+    name: str
+    title: str
+    question: str
+    factors: tuple[str, ...]
+    arms: dict[str, dict[str, Any]]
+    seeds: tuple[int, ...]
+    hypotheses: tuple[Hypothesis, ...] = ()
+    section: str | None = None
+    figures: tuple[ReportFigure, ...] = ()
+    settings: dict[str, Any] | None = None
+
+
+def parse_definition(content: Any, source: str) -> Definition:
+    """A definition from what JSON or YAML holds.  Raises DefinitionError, which names the source."""
+    try:
+        report = content.get("report") or {}
+        factor = content["factor"]
+        return Definition(
+            name=str(content["name"]),
+            title=str(content["title"]),
+            question=str(content["question"]),
+            factors=(factor,) if isinstance(factor, str) else tuple(map(str, factor)),
+            arms={str(arm): dict(flatten(settings or {})) for arm, settings in content["arms"].items()},
+            seeds=tuple(int(seed) for seed in content["seeds"]),
+            hypotheses=tuple(parse_hypothesis(hypothesis) for hypothesis in content.get("hypotheses") or ()),
+            section=str(report["section"]) if report.get("section") is not None else None,
+            figures=tuple(
+                ReportFigure(tuple(map(int, figure["numbers"])), tuple(map(str, figure["arms"])))
+                for figure in report.get("figures") or ()
+            ),
+            settings=dict(flatten(content.get("settings") or {})),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise DefinitionError(f"{source} is not an ablation that can be read: {problem}") from error
+
+
+def parse_hypothesis(content: Mapping[str, Any]) -> Hypothesis:
+    """One claim."""
+    same = content.get("same")
+    first, second = same or (content["better"], content["than"])
+    return Hypothesis(
+        claim=str(content["claim"]),
+        first=str(first),
+        second=str(second),
+        metric=str(content["metric"]),
+        margin=float(content["margin"]),
+        same=bool(same),
+        ratio=bool(content.get("ratio", False)),
+    )
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings under dotted keys; texts that are numbers, such as YAML's 1e-3, as numbers."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", as_number(value)
+
+
+def as_number(value: Any) -> Any:
+    """A text that is a number as that number; everything else as it is."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def read_definitions(folder: Path) -> tuple[dict[str, Definition], list[str]]:
+    """The ablations of a folder's YAML files by name, and a sentence for each file that is none.
+
+    A file that `extends` another is read on top of it.
+    """
+    found: dict[str, Definition] = {}
+    problems = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            definition = parse_definition(read_yaml(path), str(path))
+            found[definition.name] = definition
+        except DefinitionError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A file's content on top of those that it extends.  Raises DefinitionError."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DefinitionError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise DefinitionError(f"{path} is not an ablation that can be read: it holds no keys")
+    parent = content.get("extends")
+    if not isinstance(parent, str):
+        return content
+    if path.resolve() in above:
+        raise DefinitionError(f"{path}: extends goes in a circle")
+    base = read_yaml(path.parent / parent, (*above, path.resolve()))
+    settings = dict(flatten(base.get("settings") or {})) | dict(flatten(content.get("settings") or {}))
+    return base | content | {"settings": settings}
+
+
+def describe_changes(tracked: Definition, file: Definition) -> list[str]:
+    """What the file says now that the runs were not made for, a phrase each; empty where both are the same."""
+    changes = []
+    for part in ("title", "question", "factors", "section", "figures", "settings", "seeds"):
+        before, now = getattr(tracked, part), getattr(file, part)
+        if before != now:
+            changes.append(f"{part}: {before!r} became {now!r}")
+    for arm in dict.fromkeys([*tracked.arms, *file.arms]):
+        before, now = tracked.arms.get(arm), file.arms.get(arm)
+        if before != now:
+            changes.append(f"arm {arm!r} " + ("is new" if before is None else "is gone" if now is None else "changed"))
+    hypotheses = {hypothesis.claim: hypothesis for hypothesis in tracked.hypotheses}
+    for hypothesis in file.hypotheses:
+        if hypotheses.pop(hypothesis.claim, None) != hypothesis:
+            changes.append(f"hypothesis {hypothesis.claim!r} is new or changed")
+    changes += [f"hypothesis {claim!r} is gone" for claim in hypotheses]
+    return changes
