@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install install-dev demo test check schema clean
+.PHONY: help install install-dev demo report figures calibration test check schema clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,15 @@ demo: install    ## the learning-rate ablation in miniature, on built-in data
 	@echo "  .venv/bin/python runner.py --list --preset demo                 the ablations that there are"
 	@echo "  .venv/bin/python runner.py experiments/lr_sweep.yaml --preset pets64 data.download=true"
 	@echo "                                                                  the real dataset (800 MB) at 64 x 64"
+
+report: install  ## report/ from what MLflow holds: index.html, report.md, LaTeX tables, figures
+	$(BIN)/python -m analysis.report --output report
+
+figures: install ## the report's figures alone, as PNG and PDF
+	$(BIN)/python -m analysis.report --figures-only --output report
+
+calibration: install ## how often the verdicts err, by simulation: under 5 minutes on 2 cores
+	$(BIN)/python -m analysis.calibration
 
 test: install-dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
