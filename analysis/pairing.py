@@ -1,0 +1,133 @@
+"""The runs of two arms side by side, seed by seed: what can be compared, and what is missing."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.definition import Hypothesis
+from analysis.metrics import Metric
+from analysis.statistics import Array, rounding_spread
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The values of both arms on their common seeds.
+
+    values: (first, second) of each seed, as stored.  problem: why nothing can be compared and what to do, else "".
+    notes: what is missing, a sentence each.
+    """
+
+    seeds: tuple[int, ...]
+    values: tuple[tuple[float, float], ...]
+    problem: str
+    notes: tuple[str, ...]
+
+
+def pair_up(hypothesis: Hypothesis, metric: Metric, declared_seeds: Iterable[int], runs: pd.DataFrame) -> Pairs:
+    """Both arms of a hypothesis on the seeds where both have a finished run with a finite value.
+
+    runs: a row a run, with columns arm, seed, state, the metrics, and reason where there is one.
+    """
+    arms = (hypothesis.first, hypothesis.second)
+    found = {arm: usable_values(arm, metric, runs) for arm in arms}
+    seeds = sorted(found[arms[0]].keys() & found[arms[1]].keys())
+    values = tuple((found[arms[0]][seed], found[arms[1]][seed]) for seed in seeds)
+    notes = [note for arm in arms for note in describe_missing(arm, metric, declared_seeds, runs, found[arm])]
+    notes += describe_unpaired(arms, found, seeds)
+    problem = find_problem(hypothesis, metric, runs, found, values)
+    if problem:
+        return Pairs((), (), problem, tuple(notes))
+    return Pairs(tuple(seeds), values, "", tuple(notes))
+
+
+def usable_values(arm: str, metric: Metric, runs: pd.DataFrame) -> dict[int, float]:
+    """The finite values of an arm's finished runs by seed."""
+    if metric.key not in runs:
+        return {}
+    finished = runs[(runs["arm"] == arm) & (runs["state"] == "finished")]
+    values = zip(finished["seed"], pd.to_numeric(finished[metric.key], errors="coerce"), strict=True)
+    return {int(seed): float(value) for seed, value in values if math.isfinite(value)}
+
+
+def advantages(hypothesis: Hypothesis, metric: Metric, values: Array) -> Array:
+    """By how much the first arm is better on each seed, in the metric's unit; of ratios the logarithm.
+
+    values: (num_seeds, 2), first and second as stored.  Where less is better, the second over the first is the ratio.
+    """
+    first, second = values[:, 0], values[:, 1]
+    if hypothesis.ratio:
+        return np.asarray(metric.sign * np.log(first / second))
+    return np.asarray(metric.sign * (first - second) * metric.scale)
+
+
+def least_spread(hypothesis: Hypothesis, metric: Metric, values: Array) -> float:
+    """The least spread of `advantages` that is believed: that of rounding, where the metric has whole values."""
+    if not hypothesis.ratio or not metric.step:
+        return rounding_spread(metric.step * metric.scale)
+    # A step is the smaller a part of a value, the larger that is.
+    return rounding_spread(metric.step) * float(np.sqrt((1 / values**2).mean()))
+
+
+def margin_of(hypothesis: Hypothesis, metric: Metric) -> float:
+    """The margin on the scale of `advantages`."""
+    return math.log1p(hypothesis.margin) if hypothesis.ratio else hypothesis.margin * metric.scale
+
+
+def describe_missing(
+    arm: str, metric: Metric, declared_seeds: Iterable[int], runs: pd.DataFrame, found: Mapping[int, float]
+) -> list[str]:
+    """The seeds of an arm that give no value: a note for all of one kind."""
+    rows = {int(row["seed"]): row for row in runs[runs["arm"] == arm].to_dict("records")}
+    kinds: dict[str, list[int]] = {}
+    for seed in sorted({*rows, *declared_seeds} - found.keys()):
+        row = rows.get(seed, {"state": "not run"})
+        if row["state"] != "finished":
+            reason = row.get("reason")
+            why = f" ({reason})" if isinstance(reason, str) and reason else ""
+            kinds.setdefault(f"{row['state']}{why}", []).append(seed)
+        elif metric.key in runs:
+            kinds.setdefault(f"finished, but without a number for the {metric.phrase}", []).append(seed)
+    return [f"{arm}, {name_seeds(seeds)}: {kind}" for kind, seeds in kinds.items()]
+
+
+def describe_unpaired(arms: tuple[str, str], found: Mapping[str, Mapping[int, float]], seeds: list[int]) -> list[str]:
+    """A note where an arm has seeds that the other lacks."""
+    alone = {arm: sorted(found[arm].keys() - set(seeds)) for arm in arms}
+    if not seeds or not any(alone.values()):
+        return []
+    left_out = " and ".join(f"{name_seeds(numbers)} of {arm}" for arm, numbers in alone.items() if numbers)
+    return [f"compared on the common {name_seeds(seeds)}; {left_out} left out, for want of a partner"]
+
+
+def find_problem(
+    hypothesis: Hypothesis,
+    metric: Metric,
+    runs: pd.DataFrame,
+    found: Mapping[str, Mapping[int, float]],
+    values: tuple[tuple[float, float], ...],
+) -> str:
+    """Why the arms cannot be compared, and what to do: a clause, or "" where they can be."""
+    arms = (hypothesis.first, hypothesis.second)
+    finished = runs[runs["state"] == "finished"]
+    idle = [arm for arm in arms if not (finished["arm"] == arm).any()]
+    if idle:
+        return f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no finished run; run the ablation again"
+    if metric.key not in runs or finished[metric.key].isna().all():
+        return f"no run has {metric.key}; name a metric that the runs have, or train them anew with --rerun"
+    empty = [arm for arm in arms if not found[arm]]
+    if empty:
+        return f"no finished run of {' and '.join(empty)} has a number for the {metric.phrase}"
+    if not values:
+        seeds = ", ".join(f"{arm} has {name_seeds(sorted(found[arm]))}" for arm in arms)
+        return f"the arms have no seed in common ({seeds}); run both on the same seeds"
+    if hypothesis.ratio and min(map(min, values)) <= 0:
+        return "a ratio needs values above 0, and not all are; declare the claim without `ratio`"
+    return ""
+
+
+def name_seeds(seeds: list[int]) -> str:
+    """Seeds in a sentence: "seed 42", "seeds 42, 43"."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

@@ -1,0 +1,136 @@
+"""What the runs say of each declared hypothesis: judge(definition, runs)."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics
+from analysis.definition import Definition, Hypothesis
+from analysis.metrics import Metric, metric_of
+from analysis.pairing import Pairs, advantages, least_spread, margin_of, pair_up
+from analysis.sentences import describe
+from analysis.statistics import Array
+
+# The same for every seed by their nature: that their differences are equal says nothing of too few seeds.
+WITHOUT_NOISE = ("parameters", "gflops")
+LARGEST = 700.0  # logarithm of a ratio
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A hypothesis and what its runs say.
+
+    number: from 1, as in the file.  verdict: supported, reversed, equivalent or inconclusive.  seeds: those compared.
+    values: (first, second) of each seed, as stored.  advantages: by how much the first arm is better on each seed, in
+    the metric's unit (positive: the claim's direction), or how many times (above 1).  estimate: their mean; of ratios
+    the geometric one.  interval: at 95 %.  verdict_interval: at `level`, 1 - 0.05 / k, which decides.  margin: in the
+    same unit; of ratios 1 + m.  seeds_needed: only where inconclusive; MAX_SEEDS + 1 stands for more.  sentence: to be
+    quoted.  notes: what a reader has to know beside it.
+    """
+
+    number: int
+    hypothesis: Hypothesis
+    metric: Metric
+    verdict: str
+    seeds: tuple[int, ...]
+    values: tuple[tuple[float, float], ...]
+    advantages: tuple[float, ...]
+    estimate: float | None
+    interval: tuple[float, float] | None
+    verdict_interval: tuple[float, float] | None
+    level: float
+    margin: float
+    sign_flip_p: float | None
+    seeds_needed: tuple[int, int] | None
+    sentence: str
+    notes: tuple[str, ...]
+
+
+def judge(definition: Definition, runs: pd.DataFrame) -> list[Verdict]:
+    """A verdict on each hypothesis, in the file's order.
+
+    runs: a row a run, with columns arm, seed, state, the metrics, and reason where there is one.
+    """
+    level = statistics.verdict_level(len(definition.hypotheses))
+    verdicts = []
+    for number, hypothesis in enumerate(definition.hypotheses, start=1):
+        metric = metric_of(hypothesis.metric)
+        pairs = pair_up(hypothesis, metric, definition.seeds, runs)
+        verdict = compare(number, hypothesis, metric, pairs, level)
+        sentence = describe(verdict, len(definition.hypotheses), pairs.problem)
+        verdicts.append(replace(verdict, sentence=sentence))
+    return verdicts
+
+
+def compare(number: int, hypothesis: Hypothesis, metric: Metric, pairs: Pairs, level: float) -> Verdict:
+    """The verdict on one hypothesis, still without its sentence."""
+    differences = advantages(hypothesis, metric, np.array(pairs.values, dtype=float).reshape(-1, 2))
+    margin = margin_of(hypothesis, metric)
+    in_words = np.exp if hypothesis.ratio else np.asarray
+    verdict = Verdict(
+        number=number,
+        hypothesis=hypothesis,
+        metric=metric,
+        verdict="inconclusive",
+        seeds=pairs.seeds,
+        values=pairs.values,
+        advantages=tuple(map(float, in_words(differences))),
+        estimate=float(in_words(differences.mean())) if len(differences) else None,
+        interval=None,
+        verdict_interval=None,
+        level=level,
+        margin=1 + hypothesis.margin if hypothesis.ratio else margin,
+        sign_flip_p=None,
+        seeds_needed=None,
+        sentence="",
+        notes=(*pairs.notes, *([pairs.problem] if pairs.problem else [])),
+    )
+    return verdict if len(differences) < 2 else decide(verdict, differences, margin)
+
+
+def decide(verdict: Verdict, differences: Array, margin: float) -> Verdict:
+    """The verdict that two or more seeds give."""
+    ratio = verdict.hypothesis.ratio
+    least = least_spread(verdict.hypothesis, verdict.metric, np.array(verdict.values))
+    shown = statistics.paired_interval(differences, statistics.SHOWN_LEVEL, least)
+    deciding = statistics.paired_interval(differences, verdict.level, least)
+    decision = str(statistics.decide(*deciding, margin, verdict.hypothesis.same))
+    is_open = decision == "inconclusive"
+    return replace(
+        verdict,
+        verdict=decision,
+        interval=as_pair(shown, ratio),
+        verdict_interval=as_pair(deciding, ratio),
+        sign_flip_p=statistics.sign_flip_p(differences),
+        seeds_needed=statistics.seeds_still_needed(differences, margin, verdict.level, least) if is_open else None,
+        notes=(*verdict.notes, *describe_steps(verdict, differences, least)),
+    )
+
+
+def as_pair(interval: tuple[Array, Array], ratio: bool) -> tuple[float, float]:
+    """An interval in the unit in which it is shown."""
+    low, high = map(float, interval)
+    # Two seeds can give logarithms whose exponential no number holds.
+    return (math.exp(max(low, -LARGEST)), math.exp(min(high, LARGEST))) if ratio else (low, high)
+
+
+def describe_steps(verdict: Verdict, differences: Array, least: float) -> Iterator[str]:
+    """Notes where the differences vary less than rounding makes them, or are equal, or of two kinds only."""
+    num_kinds, num_seeds = len(np.unique(differences.round(12))), len(differences)
+    if verdict.metric.key in WITHOUT_NOISE:
+        return
+    if float(statistics.mean_and_spread(differences)[1]) < least:
+        yield (
+            f"the {num_seeds} differences vary less than whole numbers can tell: the interval is as wide as rounding "
+            "alone makes it"
+        )
+    elif num_kinds == 1:
+        yield f"all {num_seeds} seeds give the same difference, so the interval has no width; other seeds may differ"
+    elif num_kinds == 2 < num_seeds:
+        yield (
+            f"the {num_seeds} differences take only two values; the interval presumes finer steps, so its level is "
+            "approximate"
+        )
