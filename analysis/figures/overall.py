@@ -1,0 +1,168 @@
+"""Claims that need more than two arms: test against validation over all runs, and variation from epoch to epoch."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from analysis.figures import style
+from analysis.figures.curves import select
+from analysis.figures.finals import plot_finals
+from analysis.figures.output import LeftOutError, Picture, Subject, count, finish, finished, join, seeds_sentence
+from analysis.figures.style import Look, Options
+from analysis.metrics import PRIMARY
+
+VALIDATION = "val/dice_per_image"
+VARIATION = "val/dice_variation"
+HEIGHT = 2.6  # inches
+# Outlines that stay apart where they overlap, without colour.
+SHAPES = ("o", "s", "^", "D", "v", "+", "x", "*", "P", "<", ">", "1")
+LEAST_EPOCHS = 3  # below, the second half has no change to measure
+
+
+def plot_changes(axes: Axes, epochs: pd.DataFrame, runs: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+    """How much the validation Dice changes from one epoch to the next: an arm's mean over seeds, in points, smoothed.
+
+    Smoothed by a running mean over a twelfth of the epochs; the axis is logarithmic.
+    """
+    changes = epoch_changes(epochs, runs, looks)
+    for position, (arm, one) in enumerate(looks.items()):
+        mean = changes.get(arm)
+        if mean is None:
+            continue
+        step = max(1, len(mean) // 6)
+        mark: Options = {"marker": one.marker, "markersize": style.SEED_SIZE + 0.8, "markeredgewidth": 0}
+        line: Options = {"linestyle": one.line, "linewidth": style.MEAN_WIDTH, "color": one.colour}
+        axes.plot(mean.index, mean, markevery=(position * 2 % step, step), label=arm, **line, **mark)
+    axes.set_yscale("log")
+    style.write_log_axis(axes.yaxis, *axes.get_ylim())
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("change in an epoch (points)")
+
+
+def epoch_changes(epochs: pd.DataFrame, runs: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, "pd.Series[float]"]:
+    """Mean absolute change in points by epoch, of every arm that has any; zeros, which have no logarithm, as gaps."""
+    chosen, is_finished = select(epochs, runs, VALIDATION, looks)
+    chosen = chosen[is_finished]
+    change = 100 * chosen.groupby(["arm", "seed"])["value"].diff().abs()
+    by_epoch = chosen.assign(change=change).groupby(["arm", "epoch"])["change"].mean().dropna()
+    found = {}
+    for arm, of_arm in by_epoch.groupby("arm"):
+        values = of_arm.droplevel("arm")
+        smooth = values.rolling(max(1, len(values) // 12), center=True, min_periods=1).mean()
+        if (smooth > 0).any():
+            found[str(arm)] = smooth[smooth > 0]
+    return found
+
+
+@style.styled()
+def variation_picture(subject: Subject, epochs: pd.DataFrame, name: str) -> Picture:
+    """Variation from epoch to epoch.  Raises LeftOutError where no finished run has enough epochs."""
+    looks, runs = subject.looks, subject.runs
+    if finished(runs, looks)[VARIATION].isna().all():
+        raise LeftOutError(f"no finished run has {VARIATION}")
+    changes = epoch_changes(epochs, runs, looks)
+    if max((series.index.max() for series in changes.values()), default=0) < LEAST_EPOCHS:
+        raise LeftOutError(f"no validation Dice changes between epochs, for which it takes {LEAST_EPOCHS} epochs")
+    figure = style.new_figure(style.PAGE, max(1.9, style.rows_height(style.arm_names(looks)) + 0.5))
+    left, right = figure.subplots(1, 2)
+    label = "epoch-to-epoch change of validation Dice (points)"
+    plot_finals(left, runs, VARIATION, looks, scale=100.0, label=label)
+    left.set_xlim(left=0)
+    plot_changes(right, epochs, runs, looks)
+    style.add_legend(figure, looks)
+    sentences = [
+        "Variation of the validation Dice from epoch to epoch.",
+        "Left: mean absolute change over the second half of the training; markers are the seeds, bars their mean, grey "
+        "lines join the runs of one seed.",
+        "Right: absolute change by epoch, mean over the seeds, smoothed over a twelfth of the epochs.",
+        "No interval is drawn.",
+        seeds_sentence(runs, looks, VARIATION),
+    ]
+    return subject.picture(name, "variation from epoch to epoch", figure, sentences)
+
+
+def validation_and_test(
+    runs_of: Mapping[str, pd.DataFrame], epochs_of: Mapping[str, pd.DataFrame] | None = None
+) -> pd.DataFrame:
+    """Validation and test Dice of every finished run, each training once: ablation, validation, test.
+
+    Validation is that of the best epoch, whose weights are tested, where `epochs_of` has it, else of the last epoch.
+    """
+    frames = []
+    for ablation, runs in runs_of.items():
+        frame = runs[runs["state"] == "finished"].assign(
+            ablation=ablation, validation=lambda all_runs: all_runs[VALIDATION]
+        )
+        epochs = (epochs_of or {}).get(ablation)
+        if epochs is not None:
+            of_metric = epochs[epochs["metric"] == VALIDATION]
+            best = of_metric.groupby(["arm", "seed"])["value"].max().rename("best")
+            frame = frame.join(best, on=["arm", "seed"])
+            frame["validation"] = frame["best"].fillna(frame["validation"])
+        frames.append(frame.assign(test=frame[PRIMARY]))
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["ablation", "validation", "test"])
+    if "fingerprint" in whole:
+        whole = whole[~whole["fingerprint"].duplicated() | whole["fingerprint"].isin(["", None])]
+    return whole.dropna(subset=["validation", "test"])[["ablation", "validation", "test"]]
+
+
+def plot_validation_test(axes: Axes, points: pd.DataFrame, shapes: Mapping[str, str], *, difference: bool) -> None:
+    """Test Dice of every run over its validation Dice, with the line where both are equal.
+
+    difference: instead of test Dice, by how many points it is higher.
+
+    Runs are ink, because colours stand for arms; shapes: the marker of each ablation.
+    """
+    for ablation, shape in shapes.items():
+        of_one = points[points["ablation"] == ablation]
+        height = 100 * (of_one["test"] - of_one["validation"]) if difference else of_one["test"]
+        mark: Options = {"linestyle": "none", "marker": shape, "markersize": 4.2, "markeredgewidth": 0.7}
+        axes.plot(
+            of_one["validation"], height, color=style.INK, markerfacecolor="none", alpha=0.8, label=ablation, **mark
+        )
+    if difference:
+        axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
+    else:
+        both = points[["validation", "test"]].to_numpy()
+        margin = max(0.05 * np.ptp(both), 0.002)
+        limits = (both.min() - margin, both.max() + margin)
+        axes.plot(limits, limits, color=style.GREY, linewidth=0.8, zorder=1)
+        axes.set(xlim=limits, ylim=limits)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.set_xlabel("validation per-image Dice")
+    axes.set_ylabel("test minus validation (points)" if difference else "test per-image Dice")
+
+
+@style.styled()
+def validation_test_picture(
+    runs_of: Mapping[str, pd.DataFrame], epochs_of: Mapping[str, pd.DataFrame] | None, context: str, name: str
+) -> Picture:
+    """Test against validation over the runs of several ablations.  Raises LeftOutError where no run has both."""
+    points = validation_and_test(runs_of, epochs_of)
+    if points.empty:
+        raise LeftOutError("no finished run has both validation and test Dice")
+    ablations = [ablation for ablation in runs_of if (points["ablation"] == ablation).any()]
+    shapes = {ablation: SHAPES[position % len(SHAPES)] for position, ablation in enumerate(ablations)}
+    figure = style.new_figure(style.PAGE, HEIGHT)
+    left, right = figure.subplots(1, 2)
+    plot_validation_test(left, points, shapes, difference=False)
+    plot_validation_test(right, points, shapes, difference=True)
+    style.add_handles(figure, left.get_legend_handles_labels()[0], ablations)
+    epoch = "the best epoch, whose weights are tested" if epochs_of else "the last epoch"
+    gap = 100 * (points["test"] - points["validation"])
+    several = len(points) > 2
+    sentences = [
+        "Test against validation Dice of all finished runs, a marker a run, a shape an ablation; a training that "
+        "several ablations share counts once.",
+        f"Validation at a threshold of 0.5 after {epoch}; line: both equal; right: their difference.",
+        f"n = {count(len(points), 'run')} of {join(ablations)}; no interval is drawn.",
+        f"Test minus validation: {gap.mean():+.2f} points on average"
+        + (f", standard deviation {gap.std(ddof=1):.2f}; " if several else ".")
+        + (f"rank correlation {points['validation'].corr(points['test'], method='spearman'):.2f}." if several else ""),
+        f"{context}.",
+    ]
+    return finish(name, "Test against validation Dice", figure, sentences)
