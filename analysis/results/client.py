@@ -1,0 +1,101 @@
+"""The way to MLflow, and what is said where there is none."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+# Read by MLflow when it is imported, so they come before the imports.  A setting that the user made wins.
+for _name, _value in {
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # errors reach us as exceptions
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # with seven, a server that goes away is waited for for minutes
+}.items():
+    os.environ.setdefault(_name, _value)
+
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
+
+Client = MlflowClient
+DATABASE = "mlflow.db"
+SQLITE = "sqlite:///"
+
+
+class ResultsError(Exception):
+    """The results that were asked for are not there or cannot be read; the message says why and what to do."""
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or `mlflow.db` in the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path(DATABASE).absolute()}"
+
+
+def without_credentials(text: str) -> str:
+    """A text with addresses, without the user names and passwords in them."""
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+
+def shown_uri() -> str:
+    """`tracking_uri()` as messages show it."""
+    return without_credentials(tracking_uri())
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return without_credentials(str(error).strip() or type(error).__name__).split("\n", 1)[0][:300].rstrip(".")
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Inside, an error of MLflow, its database or its server is a ResultsError of one line."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        advice = "is MLFLOW_TRACKING_URI right, and may it be read?"
+        if "out-of-date database schema" in str(error):
+            advice = f"copy the database to a safe place, then run `mlflow db upgrade {shown_uri()}`"
+        elif is_server(tracking_uri()):
+            advice = "does the server run, and is MLFLOW_TRACKING_URI right?"
+        raise ResultsError(f"MLflow cannot be read at {shown_uri()}: {first_line(error)}; {advice}") from error
+
+
+def is_server(uri: str) -> bool:
+    """Whether MLflow is asked over the network."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def make_client() -> Client:
+    """A client of `tracking_uri()`.  Raises ResultsError where there is nothing to read, or nobody answers."""
+    uri = tracking_uri()
+    # MLflow would make an empty database there.
+    if uri.startswith(SQLITE) and not Path(unquote(uri.removeprefix(SQLITE))).is_file():
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            raise ResultsError(f"there is no database at MLFLOW_TRACKING_URI={uri}; `python runner.py FILE` makes it")
+        raise ResultsError(
+            f"there is no {DATABASE} in this folder; go to the folder in which `python runner.py FILE` ran, or set "
+            "MLFLOW_TRACKING_URI"
+        )
+    with reading(), impatience():
+        client = Client(uri)
+        if is_server(uri):
+            client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def impatience() -> Iterator[None]:
+    """Inside, a server is asked once and given up after twenty seconds, so that a wrong address is told at once."""
+    patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    before = {name: os.environ.get(name) for name in patience}
+    os.environ.update(patience)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

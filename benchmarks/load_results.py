@@ -1,0 +1,137 @@
+"""How long `analysis.results` takes to load an ablation of many runs: `python -m benchmarks.load_results`.
+
+    --runs 1000 --epochs 300     the ablation's size, with all metrics, params and tags that a run has
+    --server [WORKERS]           through `mlflow server` with one worker, or so many, instead of from SQLite
+    --folder DIR                 where the data is made, and found again the next time
+
+Ten runs, one an arm, are made by `tests.fabricate` and go through `segcore.tracking`; their rows are then copied in SQL
+for the other seeds, because delivering a thousand runs takes an hour.  Prints the median of three.
+
+Measured on two cores of an AMD EPYC that were also training a network, n = 3: 4.8 s from SQLite, 36 s through a server
+with one worker.  Of these the process itself computed 4.4 s; the rest is the server's, 24 s of computing in all, nearly
+everything of it for the 600,000 points.  With four workers it was no less there, because two cores are all there are.
+"""
+
+import argparse
+import contextlib
+import os
+import sqlite3
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from analysis.results import load_results, make_client
+from segcore import tracking
+from tests.fabricate import fabricate_ablation
+from tests.mlflow_server import serve
+
+NUM_ARMS = 10
+REPEATS = 3
+NAME = "many"
+# The tables of MLflow that hold a run, and the column that names it.
+TABLES = {
+    "runs": "run_uuid",
+    "params": "run_uuid",
+    "tags": "run_uuid",
+    "latest_metrics": "run_uuid",
+    "metrics": "run_uuid",
+    "inputs": "destination_id",
+}
+
+
+def make_runs(folder: Path, num_runs: int, num_epochs: int) -> None:
+    """An ablation of ten arms in `folder/mlflow.db`."""
+    seeds = range(-(-num_runs // NUM_ARMS))
+    ablation = {
+        "name": NAME,
+        "title": "Many",
+        "question": "How long does reading take?",
+        "factor": "optimizer.lr",
+        "arms": {f"lr {number}e-4": {"optimizer.lr": number * 1e-4} for number in range(1, NUM_ARMS + 1)},
+        "seeds": [0],
+    }
+    (folder / f"{NAME}.yaml").write_text(yaml.safe_dump(ablation, sort_keys=False))
+    tracking.prepare_store()
+    fabricate_ablation(folder, folder / f"{NAME}.yaml", declared=list(seeds), epochs=num_epochs)
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        originals = [row[0] for row in connection.execute("SELECT run_uuid FROM runs")]
+        for seed in seeds[1:]:
+            for original in originals:
+                copy_run(connection, original, seed)
+
+
+def copy_run(connection: sqlite3.Connection, original: str, seed: int) -> None:
+    """The rows of a run once more, as those of another seed."""
+    run_id = uuid.uuid4().hex
+    for table, key in TABLES.items():
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        replaced = {key: "?", "input_uuid": "lower(hex(randomblob(16)))"}
+        values = ", ".join(replaced.get(column, f'"{column}"') for column in columns)
+        statement = f"INSERT INTO {table} SELECT {values} FROM {table} WHERE {key} = ?"  # noqa: S608
+        connection.execute(statement, (run_id, original))
+    connection.execute("UPDATE tags SET value = ? WHERE key = 'seed' AND run_uuid = ?", (str(seed), run_id))
+
+
+def measure() -> None:
+    """Loads a few times, and prints how long it took and how much there was."""
+    seconds = []
+    for _ in range(REPEATS):
+        start, start_cpu = time.perf_counter(), time.process_time()
+        results = load_results(make_client(), NAME)
+        seconds.append(time.perf_counter() - start)
+        print(
+            f"{seconds[-1]:.1f} s, of which this process computed {time.process_time() - start_cpu:.1f} s", flush=True
+        )
+    assert not results.notes, results.notes
+    print(
+        f"median of {REPEATS}: {statistics.median(seconds):.1f} s for {len(results.runs):,} runs and "
+        f"{len(results.epochs):,} rows of epochs"
+    )
+
+
+@contextlib.contextmanager
+def place(folder: Path | None) -> Iterator[Path]:
+    """The folder to work in: the one that is given, or one that is removed afterwards."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder.absolute()
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="How long analysis.results takes to load an ablation of many runs.")
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument(
+        "--server",
+        type=int,
+        nargs="?",
+        const=1,
+        metavar="WORKERS",
+        help="through mlflow server, instead of from SQLite",
+    )
+    parser.add_argument("--folder", type=Path, help="where the data is made, and found again the next time")
+    asked = parser.parse_args()
+    with place(asked.folder) as folder, contextlib.chdir(folder):
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if not (folder / "mlflow.db").exists():
+            make_runs(folder, asked.runs, asked.epochs)
+        print(f"mlflow.db: {(folder / 'mlflow.db').stat().st_size / 1e6:,.0f} MB")
+        if not asked.server:
+            measure()
+            return
+        with serve(folder, asked.server) as os.environ["MLFLOW_TRACKING_URI"]:
+            measure()
+
+
+if __name__ == "__main__":
+    main()
