@@ -17,11 +17,14 @@ PRESETS = Path(__file__).resolve().parents[1] / "experiments" / "presets"
 class Ablation:
     """A checked ablation with everything that the request laid over it.
 
+    definition: the file's, with the preset's seeds where the preset sets them.  preset: its name, None for `base`.
     layers: settings common to all arms, in order of precedence (the last one wins); arms: each arm's own layer.
+    seeds: those that are asked for, else the definition's.
     """
 
     definition: Definition
     source: str
+    preset: str | None
     experiment: str
     layers: tuple[Layer, ...]
     arms: Mapping[str, Layer]
@@ -116,6 +119,7 @@ class Overlay:
 
     preset: str | None
     layers: tuple[Layer, ...]
+    preset_seeds: Sequence[int] | None
     seeds: Sequence[int] | None
 
 
@@ -138,7 +142,7 @@ def read_overlay(
         problems.messages.append(str(error))
     if seeds is not None and not is_seed_list(list(seeds)):
         problems.add("command line", f"--seeds {','.join(map(str, seeds))}: must be different whole numbers from 0 up")
-    return Overlay(preset, tuple(layers), seeds or preset_seeds)
+    return Overlay(preset, tuple(layers), preset_seeds, seeds)
 
 
 def check_overlay(overlay: Overlay, definition: Definition, path: Path, problems: Problems) -> None:
@@ -178,9 +182,12 @@ def load_ablation(
     for arm in arms.values():
         resolve([*common, arm], definition.seeds[0], problems)
     problems.raise_any()
+    if overlay.preset_seeds:
+        definition = definition.model_copy(update={"seeds": list(overlay.preset_seeds)})
     return Ablation(
         definition=definition,
         source=str(path),
+        preset=overlay.preset,
         experiment=f"{definition.name}-{overlay.preset}" if overlay.preset else definition.name,
         layers=common,
         arms=arms,

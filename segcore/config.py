@@ -172,7 +172,9 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     choices = list(choices)
     if word.rpartition(".")[2] in ALIASES and ALIASES[word.rpartition(".")[2]] in choices:
         return f"; did you mean {ALIASES[word.rpartition('.')[2]]}?"
-    matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    folded = {choice.casefold(): choice for choice in choices}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    matches = [folded[match] for match in close]
     if not matches:  # a right name in the wrong group, or without its group
         matches = [choice for choice in choices if choice.rpartition(".")[2] == word.rpartition(".")[2]][:1]
     return f"; did you mean {matches[0]}?" if matches else ""

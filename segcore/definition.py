@@ -146,7 +146,8 @@ def check_definition(definition: Definition, source: str, problems: Problems) ->
             problems.add(source, f"hypothesis {number} compares {hypothesis.arms[0]!r} with itself")
         if hypothesis.metric not in METRICS:
             message = f"hypothesis {number}: metric = {hypothesis.metric!r} is not a metric of a run"
-            problems.add(source, f"{message}{nearest(hypothesis.metric, METRICS)}; metrics are {', '.join(METRICS)}")
+            near = nearest(hypothesis.metric, METRICS) or "."
+            problems.add(source, f"{message}{near} docs/guide.md lists the metrics")
     for figure in figures:
         check_arms(f"report.figures {figure.numbers}", figure.arms, definition, source, problems)
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segcore.ablation import Ablation
@@ -63,13 +63,23 @@ class Plan:
     """The runs of an ablation: all arms of the first seed, then all of the next, so that a part can be compared.
 
     plan: hash of what all runs have in common; only runs of one plan are comparable.
+    runs: those that are asked for.  arms: settings and facts of every arm, also of those that are not asked for.
     differences: for each arm the settings of the factor that differ between arms.
     """
 
     ablation: Ablation
     plan: str
     runs: tuple[Run, ...]
+    arms: Mapping[str, tuple[RunConfig, Facts]]
     differences: dict[str, dict[str, Any]]
+
+    def runs_of(self, seeds: Iterable[int]) -> list[Run]:
+        """All arms on these seeds, seed by seed."""
+        return [
+            make_run(arm, config.model_copy(update={"seed": seed}), facts)
+            for seed in seeds
+            for arm, (config, facts) in self.arms.items()
+        ]
 
 
 def digest(content: object) -> str:
@@ -92,16 +102,12 @@ def expand(ablation: Ablation, facts: Callable[[RunConfig], Facts], only: Sequen
             problems.add("command line", f"--only {arm!r} is not an arm{nearest(arm, configs)}; arms are {choices}")
     problems.raise_any()
     checked = {arm: config for arm, config in configs.items() if config is not None}
-    arm_facts = {arm: facts(config) for arm, config in checked.items()}
-    runs = [
-        make_run(arm, config.model_copy(update={"seed": seed}), arm_facts[arm])
-        for seed in ablation.seeds
-        for arm, config in checked.items()
-    ]
+    arms = {arm: (config, facts(config)) for arm, config in checked.items()}
+    plan = Plan(ablation, hash_plan(ablation, arms), (), arms, find_differences(checked))
+    runs = plan.runs_of(ablation.seeds)
     check_different(ablation, runs, problems)
     problems.raise_any()
-    chosen = tuple(run for run in runs if not only or run.arm in only)
-    return Plan(ablation, hash_plan(ablation, checked, arm_facts), chosen, find_differences(checked))
+    return replace(plan, runs=tuple(run for run in runs if not only or run.arm in only))
 
 
 def make_run(arm: str, config: RunConfig, facts: Facts) -> Run:
@@ -137,18 +143,19 @@ def check_different(ablation: Ablation, runs: Sequence[Run], problems: Problems)
             problems.add(ablation.source, f"arms {twin.arm!r} and {run.arm!r} are the same run{note}")
 
 
-def hash_plan(ablation: Ablation, configs: dict[str, RunConfig], facts: dict[str, Facts]) -> str:
+def hash_plan(ablation: Ablation, arms: Mapping[str, tuple[RunConfig, Facts]]) -> str:
     """Hash of what all arms have in common: settings outside the factor and without the seed, data, recipe."""
     factors = ablation.definition.factors
-    common = next(iter(configs.values())).flat()
+    facts = [fact for _, fact in arms.values()]
+    common = next(config for config, _ in arms.values()).flat()
     for key, (decides, values) in USED_WITH.items():
         # A setting that only some arms use stays: whether it is used is then part of the factor.
         if not in_factor(decides, factors) and common[decides] not in values:
             del common[key]
     common = {key: value for key, value in common.items() if not in_factor(key, [*WITHOUT_EFFECT, "seed"])}
-    common |= {"trainer.precision": sorted({fact.precision for fact in facts.values()}), "recipe": RECIPE_VERSION}
+    common |= {"trainer.precision": sorted({fact.precision for fact in facts}), "recipe": RECIPE_VERSION}
     common = {key: value for key, value in common.items() if not in_factor(key, factors)}
-    return digest([common, sorted({fact.data_fingerprint for fact in facts.values()})])
+    return digest([common, sorted({fact.data_fingerprint for fact in facts})])
 
 
 def find_differences(configs: dict[str, RunConfig]) -> dict[str, dict[str, Any]]:

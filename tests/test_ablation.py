@@ -76,6 +76,24 @@ def test_seeds_of_the_command_line_win_over_the_presets(write_ablation):
     assert load_ablation(path, preset="demo", seeds=[9]).seeds == (9,)
 
 
+def test_the_definition_declares_the_presets_seeds_and_not_those_of_one_call(write_ablation):
+    path = write_ablation()
+    assert load_ablation(path, seeds=[9]).definition.seeds == [1, 2]
+    assert load_ablation(path, preset="pets64", seeds=[9]).definition.seeds == [1, 2]
+    demo = load_ablation(path, preset="demo", seeds=[9])
+    assert (demo.definition.seeds, demo.preset) == ([42, 43], "demo")
+    assert load_ablation(path, preset="base").preset is None
+
+
+def test_an_unknown_metric_is_told_in_a_line(write_ablation):
+    claim = {"claim": "c", "better": "large", "than": "small", "margin": 1}
+    near, far = (
+        refuse(write_ablation(hypotheses=[claim | {"metric": metric}]))[0] for metric in ("Test/dice_per_imag", "speed")
+    )
+    assert near.endswith("is not a metric of a run; did you mean test/dice_per_image? docs/guide.md lists the metrics")
+    assert far.endswith("'speed' is not a metric of a run. docs/guide.md lists the metrics")
+
+
 def test_every_mistake_comes_in_one_message(write_ablation):
     path = write_ablation(
         settings={"optimizer.lrr": 1e-3, "trainer": {"epochs": 0}},

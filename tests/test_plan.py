@@ -130,5 +130,14 @@ def test_only_keeps_an_arm_and_refuses_an_unknown_one(write_ablation):
     path = write_ablation()
     assert {run.arm for run in plan_of(path, only=["large"]).runs} == {"large"}
     assert plan_of(path, only=["large"]).plan == plan_of(path).plan
-    with pytest.raises(UserError, match="--only 'larg' is not an arm; did you mean large"):
-        plan_of(path, only=["larg"])
+    for only in ("larg", "LARGE"):
+        with pytest.raises(UserError, match=f"--only '{only}' is not an arm; did you mean large"):
+            plan_of(path, only=[only])
+
+
+def test_a_plan_knows_the_arms_that_are_not_asked_for_and_other_seeds(write_ablation):
+    path = write_ablation()
+    whole, part = plan_of(path), plan_of(path, only=["large"], seeds=[1])
+    assert [run.name for run in part.runs] == ["large, seed 1"]
+    assert part.runs_of([1, 2]) == list(whole.runs)
+    assert [run.name for run in part.runs_of([7])] == ["large, seed 7", "small, seed 7"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,8 +26,12 @@ SETTINGS = {
     "execution": {"threads": 1, "device": "cpu"},
 }
 RATES = {"large": {"optimizer.lr": 1e-3}, "small": {"optimizer.lr": 1e-4}, "absurd": {"optimizer.lr": 1e30}}
+CLAIMS = [
+    {"claim": f"{better} wins", "better": better, "than": than, "metric": "test/dice_per_image", "margin": 0.01}
+    for better, than in (("large", "small"), ("large", "absurd"))
+]
 ABLATIONS = {
-    "rates": {"factor": "optimizer.lr", "arms": RATES},
+    "rates": {"factor": "optimizer.lr", "arms": RATES, "hypotheses": CLAIMS},
     "precision": {
         "factor": "trainer.precision",
         "arms": {"float32": {"trainer.precision": "float32"}, "float16": {"trainer.precision": "float16"}},
@@ -52,8 +57,9 @@ def environment(folder):
     return os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "COLUMNS": "200"}
 
 
-def call(folder, *arguments):
-    """The finished process of a call in the folder."""
+def call(folder, *arguments, report=False):
+    """The finished process of a call in the folder, by default without the report, which takes long."""
+    arguments = [*arguments, *([] if report else ["--no-report"])]
     return subprocess.run(
         [sys.executable, str(ROOT / "runner.py"), *arguments],
         cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=500,
@@ -76,8 +82,8 @@ def by_rate(folder):
 
 @pytest.fixture(scope="module")
 def first_call(folder):
-    """Three arms, one of which diverges."""
-    return call(folder, "rates.yaml")
+    """Three arms, one of which diverges; with its report."""
+    return call(folder, "rates.yaml", "trainer.epochs=2", report=True)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +93,7 @@ def client(folder, first_call):
 
 def runs_of(client, experiment):
     """The runs of an experiment by arm, newest first."""
-    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], "tags.arm LIKE '%'")
     return {run.data.tags["arm"]: run for run in reversed(found)}
 
 
@@ -102,6 +108,49 @@ def test_a_run_that_diverges_ends_alone_and_the_call_says_so(folder, first_call)
     assert "training loss is" in state_of(paths[1e30])["reason"]
     for part in ("large", "small", "absurd", "1 diverged: training loss is", "2 finished, 1 diverged"):
         assert part in first_call.stdout
+
+
+def test_the_closing_table_has_a_verdict_on_each_claim(first_call):
+    said = re.sub(r"\s+", " ", first_call.stdout)
+    for part in (
+        "Verdicts 1 inconclusive",
+        "(1 seed): inconclusive, because one seed does not show the spread",
+        "2 inconclusive large against absurd",
+        "Note on 2: absurd, seed 1: diverged",
+    ):
+        assert part in said
+
+
+def test_the_report_stands_in_mlflow_beside_the_runs(folder, client, first_call):
+    assert "The report is in MLflow: run `report` of experiment rates" in re.sub(r"\s+", " ", first_call.stdout)
+    experiment = client.get_experiment_by_name("rates").experiment_id
+    (run,) = client.search_runs([experiment], "tags.summary = 'true'")
+    assert (run.info.run_name, run.info.status, run.data.metrics) == ("report", "FINISHED", {})
+    assert run.data.tags["mlflow.note.content"].count("inconclusive") == 2
+    assert "index.html" in {item.path for item in client.list_artifacts(run.info.run_id)}
+
+
+def test_a_run_is_tagged_with_what_it_was_asked_for_with(client, first_call):
+    tags = runs_of(client, "rates")["large"].data.tags
+    assert (tags["overrides"], "preset" in tags, len(tags["hypotheses"])) == ("trainer.epochs=2", False, 16)
+
+
+def test_the_plan_is_shown_without_training(folder, first_call):
+    before = sorted((folder / "runs").iterdir())
+    shown = call(folder, "rates.yaml", "--dry-run", "--seeds", "1,2", report=True)
+    assert shown.returncode == 0, shown.stderr
+    assert sorted((folder / "runs").iterdir()) == before
+    said = re.sub(r"\s+", " ", shown.stdout)
+    for part in (
+        "4 of 6 runs",
+        "from 2 finished runs like these here",
+        "so far 1 diverged",
+        "9 training, 3 validation, 8 test images; none unreadable",
+        "What 2 seeds can show",
+        "Spread of 1, 2 assumed",
+        "Nothing was trained",
+    ):
+        assert part in said
 
 
 def test_the_runs_folder_holds_what_the_design_names(folder, first_call):
@@ -163,6 +212,7 @@ def test_a_second_call_trains_nothing(folder, first_call):
     before = {path: state_of(path) for path in by_rate(folder).values()}
     again = call(folder, "rates.yaml", "--only", "large", "--only", "small")
     assert again.returncode == 0, again.stdout + again.stderr
+    assert "1 diverged" in again.stdout  # the arm that was not asked for, as it stands
     assert "nothing to train" in again.stdout
     assert {path: state_of(path) for path in by_rate(folder).values()} == before
 

@@ -32,6 +32,10 @@ def request_fails(tmp_path_factory, monkeypatch):
     [
         ([], "no ablation file is given"),
         (["absent.yaml"], "absent.yaml: there is no such file"),
+        (["los"], "los: there is no such file; did you mean loss?"),
+        (["loss", "--preset", "demo", "--only", "bce"], "did you mean BCE?"),
+        (["loss", "--calibrate"], "--calibrate goes with --dry-run"),
+        (["--dry-run"], "no ablation file is given"),
         ([LR_SWEEP], "data.root"),
         ([LR_SWEEP, "trainer.epochs=0"], "trainer.epochs = 0"),
         ([LR_SWEEP, "trainer.epoch=3"], "did you mean trainer.epochs"),

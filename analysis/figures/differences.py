@@ -113,7 +113,7 @@ def draw_row(axes: Axes, row: int, verdict: Verdict) -> None:
         alpha=0.9,
     )
     if verdict.estimate is None:
-        axes.text(1.0 if verdict.hypothesis.ratio else 0.0, row, " no seed in common")
+        axes.text(0.5, row, "no seed in common", transform=axes.get_yaxis_transform(), ha="center", va="center")
     else:
         axes.plot(
             [verdict.estimate], [row], marker="D", color="white", markeredgecolor=style.INK, markersize=4.2, zorder=4

@@ -1,6 +1,6 @@
 """Finding, reading, caching and augmenting the data."""
 
-from segcore.data.cache import Part, PreparedData, Skipped, prepare_data
+from segcore.data.cache import Part, PreparedData, Skipped, cache_bytes, find_prepared, prepare_data
 from segcore.data.find import find_data
 from segcore.data.index import DataIndex
 from segcore.data.loader import Batch, Border, EvaluationLoader, TrainLoader
@@ -14,6 +14,8 @@ __all__ = [
     "PreparedData",
     "Skipped",
     "TrainLoader",
+    "cache_bytes",
     "find_data",
+    "find_prepared",
     "prepare_data",
 ]

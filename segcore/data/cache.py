@@ -80,13 +80,22 @@ def prepare_data(
     def build(folder: Path) -> None:
         _build(folder, index, image_size, progress)
 
-    # 4 bytes a pixel: RGB and code.
-    needed = len(index.items) * image_size * image_size * 4
+    needed = cache_bytes(index, image_size)
     build_once(target, is_complete=lambda folder: _open(folder, index) is not None, build=build, needed=needed)
     data = _open(target, index)
     assert data is not None
     _check(data, index, max_skipped_fraction)
     return data
+
+
+def find_prepared(index: DataIndex, *, image_size: int, cache_dir: Path) -> PreparedData | None:
+    """What `prepare_data` would find in the cache; None where it would have to decode."""
+    return _open(cache_dir / _key(index, image_size), index)
+
+
+def cache_bytes(index: DataIndex, image_size: int) -> int:
+    """What the decoded dataset takes: 4 bytes a pixel, RGB and code."""
+    return len(index.items) * image_size * image_size * 4
 
 
 def _key(index: DataIndex, image_size: int) -> str:

@@ -2,7 +2,7 @@
 
 | file | content |
 | --- | --- |
-| run.json | fingerprints, the attempt's name, when it was made |
+| run.json | fingerprints, the attempt's name, when it was made, what it was asked for with |
 | settings.yaml | every resolved setting |
 | environment.json, data.json | where it ran; the dataset, its parts and what was skipped |
 | state.json | running, finished, failed, diverged, interrupted or missing; the reason; times; process |
@@ -157,11 +157,14 @@ def claim(folder: RunFolder) -> int | None:
     return descriptor
 
 
-def start_attempt(run: Run, precision: str, trained_since: float = 0.0) -> RunFolder:
+def start_attempt(
+    run: Run, precision: str, trained_since: float = 0.0, request: Mapping[str, str] | None = None
+) -> RunFolder:
     """A fresh folder for a run, which the caller has claimed; what was in it has been set aside.
 
     precision: the resolved one, which the settings then hold instead of `auto`.
     trained_since: Unix time; of runs of the same training, those begun later may be taken over instead of training.
+    request: what of the call is kept with the run: preset, overrides, hypotheses.
     """
     folder = folder_of(run)
     folder.artifacts.mkdir(parents=True, exist_ok=True)
@@ -173,6 +176,7 @@ def start_attempt(run: Run, precision: str, trained_since: float = 0.0) -> RunFo
             "attempt": uuid.uuid4().hex[:12],
             "created": time.time(),
             "trained_since": trained_since,
+            "request": dict(request or {}),
         },
     )
     settings = nest(run.config.flat() | {"trainer.precision": precision})

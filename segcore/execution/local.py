@@ -114,23 +114,27 @@ def next_ready(waiting: Sequence[Run], running: Sequence[Job]) -> Run | None:
 def launch(run: Run, lock: int) -> Job:
     """Start a run's worker, which takes over the lock; its output goes into the folder's log."""
     folder = folder_of(run)
-    threads = run.config.execution.threads
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    environment = {"GLIBC_TUNABLES": KEEP_MEMORY} | os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-    if isinstance(threads, int):
-        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with folder.log.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "segcore.execution.worker", str(folder.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=worker_environment(run.config.execution.threads),
             pass_fds=[lock],
             start_new_session=True,  # Ctrl-C reaches the runner alone, which then tells the workers
         )
     os.close(lock)
     return Job(run, folder, process)
+
+
+def worker_environment(threads: int | str) -> dict[str, str]:
+    """The environment variables of a process that trains.  threads: of the run, or `auto`."""
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    environment = {"GLIBC_TUNABLES": KEEP_MEMORY} | os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    if isinstance(threads, int):
+        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return environment
 
 
 def stop(jobs: Sequence[Job]) -> None:

@@ -1,139 +1,201 @@
-"""What can be said before anything trains: the ablations that there are, and a plan with its cost."""
+"""The plan before the run: what differs between the arms, what differs along with it, and what it all will cost."""
 
-import platform
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-import torch
 from rich import box
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from segcore.ablation import load_ablation, read_overlay
-from segcore.build import resolve_device, resolve_precision, resolve_threads
-from segcore.config import Problems, RunConfig
-from segcore.errors import UserError
-from segcore.execution.environment import PROJECT, describe_device
-from segcore.execution.folder import RUNS, RunFolder, folder_of
-from segcore.execution.reporting import count_gflops, count_parameters
-from segcore.execution.session import Lookup, Request, make_plans
+from segcore import tracking
+from segcore.config import RunConfig
+from segcore.data import PreparedData, find_prepared
+from segcore.execution.costs import (
+    ArmCost,
+    disk_needed,
+    join,
+    largest_memory,
+    side_effects,
+    unknown_kinds,
+    weigh_arms,
+)
+from segcore.execution.pace import Paces, finished_trainings, kind_of, seconds_of_each
+from segcore.execution.session import Lookup, Request, find_runs_to_do
 from segcore.execution.terminal import show_seconds
 from segcore.plan import Plan, Run
 
-EXPERIMENTS = PROJECT / "experiments"
+# More settings than this stand below each other in one column.
+MAX_COLUMNS = 3
+SHOWN_NAMES = 5
+WARNING = "yellow"
 
 
-def list_ablations(request: Request) -> Group:
-    """A row for each file in `experiments/`, or for each that is asked for: question, arms, runs finished."""
-    table = Table(title="Ablations", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("file", "question", "arms", "finished"):
-        table.add_column(column, overflow="fold")
-    problems = Problems()
-    read_overlay(request.preset, request.overrides, request.seeds, problems)
-    problems.raise_any()
-    lookup, notes = Lookup(may_download=False), list[str]()
-    for file in request.files or sorted(EXPERIMENTS.glob("*.yaml")):
-        try:
-            definition = load_ablation(file).definition
-            question, arms = definition.question, ", ".join(definition.arms)
-            state = describe_state(replace(request, files=[file]), lookup, notes)
-        except UserError as error:
-            question, arms, state = "", "", note(notes, str(error))
-        table.add_row(*(Text(cell) for cell in (file.stem, question, arms, state)))
-    return Group(table, *(Text(f"({number}) {text}") for number, text in enumerate(notes, start=1)))
-
-
-def note(notes: list[str], text: str) -> str:
-    """The mark of a footnote, which is added where it is new."""
-    if text not in notes:
-        notes.append(text)
-    return f"({notes.index(text) + 1})"
-
-
-def describe_state(request: Request, lookup: Lookup, notes: list[str]) -> str:
-    """`2 of 9 runs`, or the mark of a note that says why that can't be told."""
-    try:
-        (plan,) = make_plans(request, lookup)
-    except UserError as error:
-        return note(notes, f"Not known: {error}")
-    return f"{sum(folder_of(run).state == 'finished' for run in plan.runs)} of {len(plan.runs)} runs"
-
-
-def show_plan(plan: Plan) -> Group:
-    """The plan as a table of its arms, with what it will cost."""
+def show_plan(plan: Plan, request: Request, lookup: Lookup, paces: Paces) -> Group:
+    """The plan of one ablation: a table of its arms, then what is to do and what it needs."""
+    to_do = find_runs_to_do([plan], request.rerun)
+    trained = set() if request.rerun else finished_trainings()
+    costs = weigh_arms(plan, to_do, paces, lookup, trained)
     definition = plan.ablation.definition
-    table = Table(title=f"{definition.title}: {definition.question}", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("arm", "differs in", "parameters", "GFLOPs\nan image", "runs\ndone", "to do", "time left"):
-        table.add_column(column)
-    to_do: list[Run] = []
-    for arm, differences in plan.differences.items():
-        runs = [run for run in plan.runs if run.arm == arm]
-        if runs:
-            left = [run for run in runs if run.unavailable is None and folder_of(run).state != "finished"]
-            to_do += left
-            table.add_row(*arm_cells(arm, differences, runs, left))
-    return Group(table, Text(describe_cost(plan, to_do)))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column()
+    for sentence in side_effects(costs):
+        facts.add_row("note", Text(sentence, WARNING))
+    for cost in costs:
+        if cost.unavailable:
+            facts.add_row("note", Text(f"{cost.arm} is left out: {cost.unavailable}", WARNING))
+    facts.add_row("to do", describe_work(plan, costs, to_do, paces))
+    for line in describe_data(plan, lookup):
+        facts.add_row("data", line)
+    if to_do:
+        for line in describe_disk(to_do, lookup):
+            facts.add_row("disk", line)
+        facts.add_row("memory", describe_memory(to_do, paces, request.jobs))
+    facts.add_row("plan", Text(plan.plan))
+    title = Text(f"{definition.title}: {definition.question}", "italic")
+    return Group(title, arms_table(costs), facts, Text())
 
 
-def arm_cells(arm: str, differences: dict[str, object], runs: Sequence[Run], left: Sequence[Run]) -> list[Text]:
-    """An arm's row of the plan."""
-    config = runs[0].config
-    cells = [
-        arm,
-        "\n".join(f"{key} = {value}" for key, value in differences.items()),
-        f"{count_parameters(config.model.name):,}",
-        f"{count_gflops(config.model.name, config.data.image_size):.2f}",
-        str(sum(folder_of(run).state == "finished" for run in runs)),
-        str(len(left)),
-        f"missing: {runs[0].unavailable}" if runs[0].unavailable else show_time(left),
+def arms_table(costs: Sequence[ArmCost]) -> Table:
+    """A row an arm: its settings, its network, its time, its runs."""
+    keys = list(costs[0].differences)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("arm", min_width=6)
+    for header in setting_headers(keys):
+        table.add_column(Text(header), overflow="fold")
+    for header in ("para-\nmeters", "GFLOPs\nan image", "time\na run", "runs\ndone", "time\nleft"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for cost in costs:
+        settings = [str(value) for value in cost.differences.values()]
+        if len(keys) > MAX_COLUMNS:
+            settings = ["\n".join(f"{key} = {value}" for key, value in zip(keys, settings, strict=True))]
+        table.add_row(*(Text(cell) for cell in (cost.arm, *settings, *cost_cells(cost))))
+    return table
+
+
+def setting_headers(keys: Sequence[str]) -> list[str]:
+    """The settings' keys, the group above the name; one header for all where they are many; none for a single arm."""
+    if len(keys) > MAX_COLUMNS:
+        return ["differs in"]
+    return [key.replace(".", ".\n", 1) for key in keys]
+
+
+def cost_cells(cost: ArmCost) -> list[str]:
+    """Parameters, GFLOPs, time of a run, runs done, time left."""
+    if cost.unavailable:
+        left = "–"
+    elif cost.to_do:
+        left = "unknown" if cost.left is None else show_seconds(cost.left)
+    else:
+        left = "none"
+    return [
+        f"{cost.parameters / 1e6:.1f} M",
+        f"{cost.gflops:.2f}" if cost.gflops < 100 else f"{cost.gflops:.0f}",
+        "–" if cost.unavailable else "unknown" if cost.seconds is None else show_seconds(cost.seconds),
+        f"{cost.states['finished']} of {cost.states.total()}",
+        left,
     ]
-    return [Text(cell) for cell in cells]
 
 
-def show_time(runs: Sequence[Run]) -> str:
-    """The time that the runs will take, from finished ones of the same kind on the same device."""
-    seconds = estimate_seconds(runs)
-    return "unknown" if seconds is None else show_seconds(seconds)
+def describe_work(plan: Plan, costs: Sequence[ArmCost], to_do: Sequence[Run], paces: Paces) -> RenderableType:
+    """How many runs are to do, and how long they take one after the other."""
+    if not to_do:
+        return Text("nothing: all runs that this machine can do are finished")
+    text = f"{len(to_do)} of {len(plan.runs)} runs"
+    lefts = [cost.left for cost in costs]
+    known = [left for left in lefts if left is not None]
+    earlier = [
+        f"{number} {state}"
+        for state in ("failed", "diverged", "interrupted", "running")
+        if (number := sum(cost.states[state] for cost in costs if cost.to_do))
+    ]
+    before = f"; so far {join(earlier)}" if earlier else ""
+    if len(known) == len(lefts):
+        time = f"about {show_seconds(sum(known))} one after the other"
+        return Text(f"{text}, {time} ({time_source(to_do, paces)}){before}")
+    kinds = len(unknown_kinds(to_do, paces))
+    which = "these" if known == [0] * len(known) else "some of these"
+    each = f" for each of {kinds} kinds of work" if kinds > 1 else ""
+    return Text(
+        f"{text}{before}. Their time is not known: no run like {which} has finished here. "
+        f"Add --calibrate to measure it, about half a minute{each}."
+    )
 
 
-def estimate_seconds(runs: Sequence[Run]) -> float | None:
-    """Seconds of the runs one after the other; None where no finished run tells."""
-    per_run = [seconds_of_similar(run) for run in runs]
-    known = [seconds for seconds in per_run if seconds is not None]
-    return sum(known) if len(known) == len(per_run) else None
+def time_source(to_do: Sequence[Run], paces: Paces) -> str:
+    """What the time is estimated from."""
+    kinds = {kind_of(run.config) for run in to_do}
+    finished = sum(len(paces.finished.get(kind, ())) for kind in kinds)
+    measured = sum(kind not in paces.finished for kind in kinds)
+    sources = [f"from {finished} finished run{'s' * (finished != 1)} like these here"] if finished else []
+    return " and ".join([*sources, *(["from a calibration"] if measured else [])])
 
 
-def seconds_of_similar(run: Run) -> float | None:
-    """Median training time of finished runs of the same work on the same data and machine, scaled to the epochs."""
-    device = resolve_device(run.config)
-    environment = {"device": describe_device(device), "threads": resolve_threads(run.config), "host": platform.node()}
-    seconds = []
-    for path in RUNS.glob("*/training.json"):
-        folder = RunFolder(path.parent)
-        there, settings = folder.read("environment"), folder.settings()
-        same_place = all(there.get(key) == value for key, value in environment.items())
-        same_data = folder.read("data").get("fingerprint") == run.data_fingerprint
-        if same_place and same_data and kind_of_work(settings) == kind_of_work(precise(run.config, device)):
-            share = run.config.trainer.epochs / settings["trainer.epochs"]
-            seconds.append(folder.read("training")["train_seconds"] * share)
-    return statistics.median(seconds) if seconds else None
+def describe_data(plan: Plan, lookup: Lookup) -> Iterator[Text]:
+    """Each dataset and size: its parts, what cannot be read, and whether it is decoded."""
+    seen = set()
+    for config, facts in plan.arms.values():
+        key = (facts.data_fingerprint, config.data.image_size)
+        if key not in seen:
+            seen.add(key)
+            yield describe_dataset(config, lookup)
 
 
-def precise(config: RunConfig, device: torch.device) -> dict[str, Any]:
-    """The settings with the precision that `auto` means."""
-    return config.flat() | {"trainer.precision": resolve_precision(config, device)}
+def describe_dataset(config: RunConfig, lookup: Lookup) -> Text:
+    """One dataset at one size."""
+    index, size = lookup.index(config), config.data.image_size
+    prepared = find_prepared(index, image_size=size, cache_dir=Path(config.data.cache_dir))
+    parts = (prepared or index).train, (prepared or index).validation, (prepared or index).test
+    train, validation, test = (f"{len(part):,}" for part in parts)
+    text = f"{index.name} at {size} x {size}: {train} training, {validation} validation, {test} test images"
+    if prepared is not None:
+        return Text(text) + describe_skipped(prepared)
+    missing = [item.name for item in index.items if not (item.image.is_file() and item.mask.is_file())]
+    text += "; the first run decodes them"
+    return Text(text) + (Text(f"; without image or mask: {name_some(missing)}", WARNING) if missing else Text())
 
 
-def kind_of_work(settings: Mapping[str, Any]) -> list[Any]:
-    """The settings that an epoch's time depends on."""
-    return [settings.get(key) for key in ("model.name", "data.image_size", "data.batch_size", "trainer.precision")]
+def describe_skipped(data: PreparedData) -> Text:
+    """What the decoded dataset had to leave out."""
+    if not data.skipped:
+        return Text("; none unreadable")
+    return Text(f"; unreadable and left out: {name_some([item.name for item in data.skipped])}", WARNING)
 
 
-def describe_cost(plan: Plan, to_do: Sequence[Run]) -> str:
-    """The plan's hash and the sum of what is to do."""
-    seconds = estimate_seconds(to_do)
-    time = f"about {show_seconds(seconds)}" if seconds is not None else "time unknown: no finished run like these yet"
-    return f"plan {plan.plan}: {len(to_do)} of {len(plan.runs)} runs to do, {time}. Nothing was trained."
+def name_some(names: Sequence[str]) -> str:
+    """Their number and the first few."""
+    return f"{len(names)} ({', '.join(names[:SHOWN_NAMES])}{', ...' * (len(names) > SHOWN_NAMES)})"
+
+
+def describe_disk(to_do: Sequence[Run], lookup: Lookup) -> Iterator[Text]:
+    """What each file system needs to hold and can."""
+    tracks_here = not tracking.tracking_uri().startswith(("http:", "https:"))
+    for disk in disk_needed(to_do, lookup, tracks_here):
+        enough = disk.needed < disk.free
+        text = f"{disk.needed / 1e9:.1f} GB needed, {disk.free / 1e9:.0f} GB free below {disk.place}"
+        yield Text(text) if enough else Text(f"{text}: too little", WARNING)
+
+
+def describe_memory(to_do: Sequence[Run], paces: Paces, jobs: int) -> Text:
+    """What the largest run needs, times those that run together, against what is free."""
+    memory = largest_memory(to_do, paces)
+    together = min(jobs, len(to_do)) * memory.needed_gib
+    text = f"{memory.needed_gib:.1f} GiB a run ({memory.source})"
+    if jobs > 1:
+        text += f", {together:.1f} GiB for {min(jobs, len(to_do))} at a time"
+    text += f"; {memory.free_gib:.1f} GiB of {memory.kind} free"
+    if together < memory.free_gib:
+        return Text(text)
+    return Text(f"{text}: too little. Lower data.batch_size or data.image_size, or --jobs", WARNING)
+
+
+def describe_whole(plans: Sequence[Plan], request: Request, lookup: Lookup, paces: Paces) -> str:
+    """The end of a look at the plans: the sum of several, and that nothing was trained."""
+    to_do = find_runs_to_do(plans, request.rerun)
+    trained = set() if request.rerun else finished_trainings()
+    seconds = list(seconds_of_each(to_do, paces, lookup.sizes, trained).values())
+    known = [value for value in seconds if value is not None]
+    time = f", about {show_seconds(sum(known))}" if len(known) == len(seconds) else ""
+    whole = f"All ablations together: {len(to_do)} runs to do{time}. " if len(plans) > 1 else ""
+    return f"{whole}Nothing was trained."

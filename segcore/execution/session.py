@@ -1,6 +1,7 @@
 """One call of `runner.py` from the request to its end: data, plans, tracking, runs."""
 
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,9 @@ from segcore.data import DataIndex, Skipped
 from segcore.errors import UserError
 from segcore.execution.folder import RunFolder, claim, folder_of, make_runs_folder, set_aside, start_attempt
 from segcore.execution.local import LocalLauncher
+from segcore.execution.pace import Sizes
 from segcore.execution.terminal import Display
-from segcore.plan import Facts, Plan, Run, expand
+from segcore.plan import Facts, Plan, Run, digest, expand
 
 
 class Launcher(StrEnum):
@@ -43,6 +45,7 @@ class Request:
     jobs: int = 1
     launcher: Launcher = Launcher.local
     rerun: bool = False
+    report: bool = True
 
 
 @dataclass
@@ -63,6 +66,11 @@ class Lookup:
         if key not in self.indices:
             self.indices[key] = build.build_index(config)
         return self.indices[key]
+
+    def sizes(self, config: RunConfig) -> Sizes:
+        """Images of the three parts, those that cannot be read among them."""
+        index = self.index(config)
+        return Sizes(len(index.train), len(index.validation), len(index.test))
 
     def facts(self, config: RunConfig) -> Facts:
         """Data content, precision, and why the run can't be, for the plan."""
@@ -111,7 +119,10 @@ def show_decoding(progress: Progress, task: TaskID, done: int, total: int) -> No
 
 
 class Session:
-    """Prepares and executes plans, and keeps MLflow fed with what becomes of them."""
+    """Prepares and executes plans, and keeps MLflow fed with what becomes of them.
+
+    delivered: whether MLflow took everything.
+    """
 
     def __init__(self, request: Request, plans: Sequence[Plan], lookup: Lookup, console: Console) -> None:
         self.request = request
@@ -122,6 +133,7 @@ class Session:
         self.feeder = tracking.Feeder()
         self.experiments = [describe_experiment(plan.ablation) for plan in plans]
         self.started = time.time()
+        self.delivered = False
 
     def prepare_data(self) -> None:
         """Decode what is not in the cache yet, before any worker starts.  Raises UserError on unusable data."""
@@ -158,7 +170,9 @@ class Session:
             with Display(self.console, len(self.to_do), epochs) as display:
                 launcher.execute(self.to_do, display.start, display.tick, display.end)
         finally:
-            for message in self.feeder.close():
+            messages = self.feeder.close()
+            self.delivered = not messages
+            for message in messages:
                 self.console.print(message, style="yellow", markup=False)
 
     def claim(self, run: Run) -> int | None:
@@ -176,7 +190,8 @@ class Session:
             self.watch(run, earlier)
         precision = build.resolve_precision(run.config, build.resolve_device(run.config))
         # To train again means not to take over what was trained before this call.
-        start_attempt(run, precision, trained_since=self.started if self.request.rerun else 0.0)
+        since = self.started if self.request.rerun else 0.0
+        start_attempt(run, precision, trained_since=since, request=self.describe_request(run))
         self.watch(run, folder_of(run))
         return lock
 
@@ -202,6 +217,19 @@ class Session:
                     )
                 )
 
+    def describe_request(self, run: Run) -> dict[str, str]:
+        """What a run keeps of the call: preset, overrides as typed, and a hash of what its ablation claims.
+
+        The claims are those of the first ablation of this call that the run belongs to.
+        """
+        plan = next(plan for plan in self.plans if any(other.fingerprint == run.fingerprint for other in plan.runs))
+        claims = [hypothesis.model_dump() for hypothesis in plan.ablation.definition.hypotheses]
+        return {
+            "preset": plan.ablation.preset or "",
+            "overrides": shlex.join(self.request.overrides),
+            "hypotheses": digest(claims),
+        }
+
     def note_unavailable(self) -> None:
         """A folder with state and reason for each run that this machine can't compute, so that it is reported."""
         for run in (run for plan in self.plans for run in plan.runs if run.unavailable):
@@ -209,7 +237,8 @@ class Session:
             if lock is not None:
                 if folder_of(run).state == "new":
                     set_aside(folder_of(run))
-                    start_attempt(run, run.config.trainer.precision).set_state("missing", run.unavailable)
+                    folder = start_attempt(run, run.config.trainer.precision, request=self.describe_request(run))
+                    folder.set_state("missing", run.unavailable)
                 os.close(lock)
 
 

@@ -15,9 +15,12 @@ from rich.text import Text
 from segcore.definition import METRICS
 from segcore.execution.folder import RunFolder, folder_of
 from segcore.execution.local import Job
+from segcore.execution.standing import metrics_of, standing_runs
 from segcore.plan import Plan, Run
 
 PRIMARY = "test/dice_per_image"
+# More seeds than this share one column.
+MAX_SEED_COLUMNS = 4
 
 
 def show_seconds(seconds: float) -> str:
@@ -137,7 +140,10 @@ def end_line(job: Job) -> Text:
 
 
 def results_tables(plan: Plan) -> Group:
-    """The closing tables: test Dice by arm and seed with what is missing, then the other metrics of the claims."""
+    """The closing tables: test Dice by arm and seed with what is missing, then the other metrics of the claims.
+
+    All arms as they stand, those too that were not asked for.
+    """
     definition = plan.ablation.definition
     main = Table(
         title=f"{definition.title}: {definition.question}",
@@ -147,13 +153,15 @@ def results_tables(plan: Plan) -> Group:
     )
     main.add_column("arm", min_width=8)
     main.add_column("test Dice", justify="right", no_wrap=True)
-    for seed in plan.ablation.seeds:
-        main.add_column(f"seed {seed}", justify="right", no_wrap=True)
+    runs = standing_runs(plan)
+    seeds = sorted({run.seed for run in runs})
+    runs_of_arm = {arm: sorted_runs(runs, arm) for arm in plan.arms}
+    for header in seed_headers(seeds):
+        main.add_column(header, justify="right", no_wrap=len(seeds) <= MAX_SEED_COLUMNS)
     main.add_column("minutes", justify="right", no_wrap=True)
     main.add_column("state")
-    runs_of_arm = {run.arm: [other for other in plan.runs if other.arm == run.arm] for run in plan.runs}
-    for arm, runs in runs_of_arm.items():
-        main.add_row(*arm_row(arm, runs))
+    for arm, of_arm in runs_of_arm.items():
+        main.add_row(*arm_row(arm, of_arm, seeds))
     others = {hypothesis.metric: None for hypothesis in definition.hypotheses if hypothesis.metric != PRIMARY}
     if not others:
         return Group(main)
@@ -162,34 +170,38 @@ def results_tables(plan: Plan) -> Group:
     for arm in runs_of_arm:
         claimed.add_column(Text(arm), justify="right")
     for metric in others:
-        values = [mean_and_spread([metrics_of(run).get(metric) for run in runs]) for runs in runs_of_arm.values()]
+        values = [mean_and_spread([metrics_of(run).get(metric) for run in own]) for own in runs_of_arm.values()]
         claimed.add_row(f"{metric} ({METRICS[metric]})", *values)
     return Group(main, claimed)
 
 
-def arm_row(arm: str, runs: Sequence[Run]) -> list[Text]:
-    """An arm's cells in the closing table."""
+def sorted_runs(runs: Sequence[Run], arm: str) -> list[Run]:
+    """An arm's runs by seed."""
+    return sorted((run for run in runs if run.arm == arm), key=lambda run: run.seed)
+
+
+def seed_headers(seeds: Sequence[int]) -> list[str]:
+    """A column a seed; one for all where they are many."""
+    if len(seeds) <= MAX_SEED_COLUMNS:
+        return [f"seed {seed}" for seed in seeds]
+    return [f"seeds {', '.join(map(str, seeds))}"]
+
+
+def arm_row(arm: str, runs: Sequence[Run], seeds: Sequence[int]) -> list[Text]:
+    """An arm's cells in the closing table.  seeds: those of the table, which not all have to be the arm's."""
     metrics = [metrics_of(run) for run in runs]
-    primary = [values.get(PRIMARY) for values in metrics]
+    by_seed = {run.seed: values.get(PRIMARY) for run, values in zip(runs, metrics, strict=True)}
+    primary = [by_seed.get(seed) for seed in seeds]
+    each = [f"{value:.4f}" if value is not None else "–" for value in primary]
     minutes = [values["train_seconds"] / 60 for values in metrics if values]
     cells = [
         arm,
         mean_and_spread(primary),
-        *(f"{value:.4f}" if value is not None else "–" for value in primary),
+        *(each if len(seeds) <= MAX_SEED_COLUMNS else [" ".join(each)]),
         f"{statistics.mean(minutes):.1f}" if minutes else "–",
         arm_state(runs),
     ]
     return [Text(cell) for cell in cells]
-
-
-def metrics_of(run: Run) -> dict[str, float]:
-    """The metrics of a finished run; empty for any other."""
-    folder = folder_of(run)
-    if folder.state != "finished":
-        return {}
-    last_epoch = list(folder.lines("epochs"))[-1]["metrics"]
-    metrics: dict[str, float] = last_epoch | folder.read("results").get("metrics", {})
-    return metrics
 
 
 def mean_and_spread(values: Sequence[float | None]) -> str:

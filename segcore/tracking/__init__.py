@@ -24,6 +24,7 @@ from segcore.tracking.feeder import Feeder  # noqa: E402
 from segcore.tracking.models import save_model  # noqa: E402
 from segcore.tracking.runs import open_run  # noqa: E402
 from segcore.tracking.store import ExperimentInfo, prepare_store, tracking_client, tracking_uri  # noqa: E402
+from segcore.tracking.summary import deliver_summary, is_summary_of  # noqa: E402
 from segcore.tracking.system import system_sampler  # noqa: E402
 
 # Again, because somebody may have imported MLflow before us.
@@ -35,6 +36,8 @@ __all__ = [
     "ExperimentInfo",
     "Feeder",
     "deliver",
+    "deliver_summary",
+    "is_summary_of",
     "open_run",
     "prepare_store",
     "save_model",

@@ -40,11 +40,12 @@ class Record:
 class RunFiles:
     """What a run's folder said at one moment; empty or None where the worker has not come that far.
 
-    attempt: id of this training of the fingerprint.  state: of FINAL_STATUS, or `running`.  started, ended: Unix
-    seconds; they are equal where the run has not ended.
+    attempt: id of this training of the fingerprint.  request: what the call asked for: preset, overrides, hypotheses.
+    state: of FINAL_STATUS, or `running`.  started, ended: Unix seconds; they are equal where the run has not ended.
     """
 
     attempt: str
+    request: dict[str, str]
     state: str
     reason: str | None
     started: float
@@ -70,6 +71,7 @@ def read_run(folder: Path) -> RunFiles | None:
     results = _read_json(folder / "results.json")
     files = RunFiles(
         attempt=str(run["attempt"]),
+        request=dict(run.get("request") or {}),
         state=str(state["state"]),
         reason=state.get("reason"),
         started=float(state.get("started") or run["created"]),

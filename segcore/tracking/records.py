@@ -46,11 +46,11 @@ def tags_of(files: RunFiles, identity: Mapping[str, str], reused_from: str | Non
     environment = {key: as_text(value) for key, value in flatten(files.environment).items() if value is not None}
     tags = {key: value for key, value in identity.items() if key != "name"}
     tags |= {"state": files.state, "reason": files.reason or "", "reused_from": reused_from or ""}
-    tags |= {"attempt": files.attempt} | environment
+    tags |= {"attempt": files.attempt} | files.request | environment
     tags |= {
         "mlflow.runName": identity["name"],
         "mlflow.note.content": _sentence(files, identity, reused_from),
-        "mlflow.user": _user(),
+        "mlflow.user": user_name(),
         "mlflow.source.name": "runner.py",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": environment.get("git_commit", ""),
@@ -58,7 +58,8 @@ def tags_of(files: RunFiles, identity: Mapping[str, str], reused_from: str | Non
     return {key: _cut(value, MAX_TAG) for key, value in tags.items() if value}
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who is logged in here."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -12,6 +12,8 @@ from segcore.errors import UserError
 from segcore.tracking.store import impatient, shown_uri, tracking_client, tracking_uri, unusable
 
 BEST_WEIGHTS = "best.safetensors"
+# The tag of a run that is no training but holds a report.
+SUMMARY = "summary"
 RUN_ID_PREFIX = re.compile(r"[0-9a-f]{4,32}")
 
 
@@ -100,16 +102,20 @@ def _kind(run: Run) -> str:
 
 def _runs_called(client: MlflowClient, run: str, names: Mapping[str, str]) -> list[Run]:
     if RUN_ID_PREFIX.fullmatch(run):
-        found = find_runs(client, f"attributes.run_id LIKE '{run}%'")
+        found = _trainings(find_runs(client, f"attributes.run_id LIKE '{run}%'"))
         if found:
             return found
     # The part behind the last slash is in the name in any case.  A quote would end the text in MLflow's filter, so it
     # is matched loosely there and exactly here.
     loose = re.sub(r"['\"\\]", "_", run.rpartition("/")[2])
-    found = find_runs(client, f"attributes.run_name LIKE '%{loose}'")
+    found = _trainings(find_runs(client, f"attributes.run_name LIKE '%{loose}'"))
     named = [match for match in found if match.info.run_name == run]
     placed = [match for match in found if f"{names[match.info.experiment_id]}/{match.info.run_name}" == run]
     return _best_attempts(named or placed)
+
+
+def _trainings(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if SUMMARY not in run.data.tags]
 
 
 def _best_attempts(runs: Sequence[Run]) -> list[Run]:

@@ -110,7 +110,7 @@ def test_no_common_seed_is_said_and_values_that_are_not_finite_do_not_spoil_the_
         2, advantages=(np.nan, 1.0), estimate=np.nan, interval=(np.nan, np.inf), verdict_interval=None
     )
     axes = draw(none, broken)
-    assert " no seed in common" in [text.get_text() for text in axes.texts]
+    assert "no seed in common" in [text.get_text() for text in axes.texts]
     assert np.isfinite(axes.get_xlim()).all()
     assert axis_limits([none]) == pytest.approx((-0.55, 0.55))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segcore.data import DataIndex, Part, PreparedData, cache, prepare_data
+from segcore.data import DataIndex, Part, PreparedData, cache, cache_bytes, find_prepared, prepare_data
 from segcore.data.index import Item, MaskFormat
 from segcore.data.reading import Pixels, read_item
 from segcore.errors import UserError
@@ -51,6 +51,20 @@ def test_parts_hold_the_pixels_of_their_names(tmp_path: Path, make_pets: Make, f
         assert list(part.names) == sorted(part.names)
         assert isinstance(part.images_NHW3, np.memmap)
         assert part.images_NHW3.dtype == np.uint8
+
+
+def test_what_is_prepared_is_found_without_decoding(
+    tmp_path: Path, make_pets: Make, find: Find, decodes: list[str]
+) -> None:
+    index = find(make_pets(tmp_path / "pets"))
+    assert find_prepared(index, image_size=4, cache_dir=tmp_path / "cache") is None
+    data = prepare(index, tmp_path / "cache")
+    found = find_prepared(index, image_size=4, cache_dir=tmp_path / "cache")
+    assert found is not None and found.train.names == data.train.names
+    assert find_prepared(index, image_size=8, cache_dir=tmp_path / "cache") is None
+    assert len(decodes) == 10
+    pixels = sum(part.images_NHW3.nbytes + part.codes_NHW.nbytes for part in (data.train, data.validation, data.test))
+    assert cache_bytes(index, 4) == pixels
 
 
 def test_the_second_call_decodes_nothing(tmp_path: Path, make_pets: Make, find: Find, decodes: list[str]) -> None:

@@ -95,6 +95,35 @@ def test_a_run_that_another_process_has_is_left_alone(make_session):
     os.close(lock)
 
 
+def test_a_run_keeps_what_it_was_asked_for_with(make_session):
+    arms = {"half": {"trainer.precision": "float16"}, "full": {"trainer.precision": "float32"}}
+    session = make_session(factor="trainer.precision", arms=arms, hypotheses=None, seeds=[1])
+    session.request = Request([], overrides=["data.root=my data", "trainer.epochs=3"])
+    os.close(session.claim(session.to_do[0]))
+    session.note_unavailable()
+    kept = [folder_of(run).read("run")["request"] for run in session.plans[0].runs]
+    assert kept[0] == kept[1]
+    assert (kept[0]["preset"], kept[0]["overrides"]) == ("", "'data.root=my data' trainer.epochs=3")
+
+
+def test_a_claim_that_changes_changes_its_hash(make_session):
+    claim = {"claim": "c", "better": "large", "than": "small", "metric": "test/dice_per_image"}
+    hashes = []
+    for margin in (0.01, 0.02, 0.01):
+        session = make_session(hypotheses=[claim | {"margin": margin}])
+        hashes.append(session.describe_request(session.to_do[0])["hypotheses"])
+    assert hashes[0] == hashes[2] != hashes[1]
+    assert all(len(value) == 16 for value in hashes)
+
+
+def test_a_run_of_two_ablations_keeps_the_claims_of_the_first(make_session, write_ablation):
+    session = make_session()
+    other = expand(load_ablation(write_ablation("other.yaml", name="other", hypotheses=None)), facts)
+    alone = session.describe_request(session.to_do[0])
+    session.plans = [*session.plans, other]
+    assert session.describe_request(other.runs[0]) == alone
+
+
 def test_an_impossible_run_is_noted_with_its_reason_once(make_session):
     arms = {"half": {"trainer.precision": "float16"}, "full": {"trainer.precision": "float32"}}
     session = make_session(factor="trainer.precision", arms=arms, hypotheses=None, seeds=[1])

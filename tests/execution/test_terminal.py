@@ -69,6 +69,25 @@ def test_the_table_shows_mean_spread_each_seed_and_what_is_missing(plan):
     assert "±" not in small
 
 
+def test_arms_that_were_not_asked_for_are_shown_as_they_stand(write_ablation, monkeypatch, tmp_path):
+    monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
+    plan = expand(load_ablation(write_ablation(), seeds=[1]), lambda config: Facts("data", "float32"), ["large"])
+    finish(plan.runs_of([2])[1], 0.7)
+    text = render(results_tables(plan))
+    for part in ("seed 1", "seed 2", "0.7000", "1 finished", "2 not run"):
+        assert part in text
+
+
+def test_many_seeds_share_a_column(write_ablation, monkeypatch, tmp_path):
+    monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
+    plan = expand(load_ablation(write_ablation(), seeds=[3, 4, 5]), lambda config: Facts("data", "float32"))
+    finish(plan.runs[0], 0.8)
+    finish(plan.runs_of([5])[0], 0.9)
+    text = render(results_tables(plan))
+    assert "seeds 1, 2, 3, 4, 5" in text
+    assert "– – 0.8000 – 0.9000" in text
+
+
 def test_arms_named_like_markup_are_shown_as_they_are(write_ablation, monkeypatch, tmp_path):
     monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
     arms = {"[red]a[/red]": {"optimizer.lr": 1e-3}, "[/]": {"optimizer.lr": 1e-4}}

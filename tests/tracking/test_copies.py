@@ -84,3 +84,22 @@ def test_a_run_whose_origin_was_deleted_is_delivered_whole(
     assert "reused_from" not in run.data.tags
     assert run.outputs.model_outputs[0].model_id == deleted.outputs.model_outputs[0].model_id
     assert "best.safetensors" in {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def test_a_copy_says_what_the_training_was_asked_for_with(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str
+) -> None:
+    folder = make_folder("f1")
+    request = {"preset": "demo", "overrides": "trainer.epochs=3 'data.root=my data'", "hypotheses": "ab" * 8}
+    run = {"fingerprint": "f1", "attempt": "1", "created": 1_700_000_000.0}
+    folder.write("run.json", run | {"request": request})
+    folder.finish()
+    other = client.create_experiment("best")
+    for place in (experiment, other):
+        assert deliver(folder.delivery(place), client)
+        assert request.items() <= only_run(client, place).data.tags.items()
+    old = make_folder("f2")  # of a version that kept none of it
+    old.finish()
+    third = client.create_experiment("third")
+    deliver(old.delivery(third), client)
+    assert not request.keys() & only_run(client, third).data.tags.keys()

@@ -1,0 +1,228 @@
+"""What the notebooks call: an ablation's figures and verdicts, or what to run first where there is nothing to show."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Image, Markdown, display
+
+from analysis.definition import Definition, read_definitions
+from analysis.figures import Picture, styled
+from analysis.reporting.gather import choose_run, draw, draw_overall, load_material
+from analysis.reporting.material import Material
+from analysis.reporting.overall import describe_overall, validation_and_test_of
+from analysis.reporting.selection import EXPERIMENTS, select
+from analysis.reporting.tables import arms_table
+from analysis.results import Client, ResultsError, list_experiments, load_sheet, make_client, reading
+
+DPI = 150
+
+
+def say(*paragraphs: str) -> None:
+    """Paragraphs of Markdown."""
+    display(Markdown("\n\n".join(paragraphs)))  # type: ignore[no-untyped-call]
+
+
+def show_picture(picture: Picture) -> None:
+    """A figure and its caption."""
+    buffer = io.BytesIO()
+    with styled():
+        picture.figure.savefig(buffer, dpi=DPI, format="png")
+    display(Image(data=buffer.getvalue(), alt=picture.title, width=int(DPI * picture.figure.get_figwidth() * 0.75)))  # type: ignore[no-untyped-call]
+    say(f"*{picture.name}. {picture.caption}*")
+
+
+@dataclass
+class Ablation:
+    """One ablation.  missing: why there is nothing to show and what to run first; "" where there is something."""
+
+    name: str
+    client: Client | None
+    material: Material | None
+    missing: str
+    drawn: dict[str, Picture] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def found(self) -> Material | None:
+        """The results; where there are none, None and a word on what to run first."""
+        if self.material is None:
+            say(f"**No results of `{self.name}`.** {self.missing}")
+        return self.material
+
+    def pictures(self) -> dict[str, Picture]:
+        """Every figure by name; drawn at the first call."""
+        if not self.drawn and self.material is not None and self.client is not None:
+            pictures, self.left_out = draw(self.client, self.material)
+            self.drawn = {picture.name: picture for picture in pictures}
+        return self.drawn
+
+    def show(self, *names: str) -> None:
+        """Figures by name; `loss` stands for `NAME_loss`.  All of them where none is named."""
+        if self.found() is None:
+            return
+        pictures = self.pictures()
+        for name in names or pictures:
+            found = pictures.get(name) or pictures.get(f"{self.name}_{name}")
+            if found is not None:
+                show_picture(found)
+            else:
+                say(next((note for note in self.left_out if name in note), f"There is no figure `{name}` here."))
+
+    def claims(self) -> None:
+        """Each claim with its verdict, as a sentence, and what has to be known of it."""
+        material = self.found()
+        if material is None:
+            return
+        for verdict in material.verdicts:
+            notes = [f"  - {note}" for note in verdict.notes]
+            head = f"{verdict.number}. *{verdict.hypothesis.claim}*: **{verdict.verdict}**"
+            say("\n".join([head, f"  - {verdict.sentence}", *notes]))
+        for note in material.results.notes:
+            say(f"Note: {note}")
+
+    def arms(self) -> pd.DataFrame:
+        """What differs between the arms, and what along with it: parameters, compute, time; empty without results."""
+        material = self.found()
+        if material is None:
+            return pd.DataFrame()
+        table = arms_table(material.results)
+        return pd.DataFrame(table.rows, columns=[column.label for column in table.columns])
+
+    def runs(self, metrics: Sequence[str] = ("test/dice_per_image", "threshold", "train_seconds")) -> pd.DataFrame:
+        """A row a run: arm, seed, state and some metrics; empty without results."""
+        material = self.found()
+        return (
+            pd.DataFrame() if material is None else material.results.runs[["arm", "seed", "state", "reason", *metrics]]
+        )
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """The results that a notebook shows: those of one preset, or one experiment.
+
+    missing: of every ablation without results, or of all where it stands under "", what to run first.
+    """
+
+    client: Client | None
+    experiments: dict[str, str]
+    missing: dict[str, str]
+    files: dict[str, Definition]
+    preset: str | None
+
+    def ablation(self, name: str, plan: str | None = None) -> Ablation:
+        """One ablation by its name (`loss`), or an experiment (`loss-demo`)."""
+        experiment = self.experiments.get(name, name if name in self.experiments.values() else None)
+        if self.client is None or experiment is None:
+            return Ablation(name, None, None, self.missing.get(name) or self.what_to_run(name))
+        try:
+            material = load_material(self.client, experiment, plan, self.files)
+        except ResultsError as problem:
+            return Ablation(name, None, None, str(problem))
+        return Ablation(material.results.definition.name, self.client, material, "")
+
+    def what_to_run(self, name: str) -> str:
+        """The command that makes an ablation's results."""
+        preset = self.preset or ("demo" if not self.experiments else "")
+        option = f" --preset {preset}" if preset and preset != "base" else ""
+        reason = self.missing.get("", "")
+        return f"{reason} Run first: `python runner.py {EXPERIMENTS}/{name}.yaml{option}`".strip()
+
+    def ablations(self) -> Iterable[Ablation]:
+        """Every ablation that has results."""
+        return [found for name in self.experiments if (found := self.ablation(name)).material is not None]
+
+    def test_against_validation(self) -> None:
+        """Whether test follows validation over the runs of all ablations."""
+        materials = [ablation.material for ablation in self.ablations() if ablation.material is not None]
+        if not materials:
+            say(f"**No results of any ablation.** {self.what_to_run('lr_sweep')}")
+            return
+        pictures, notes = draw_overall(materials)
+        for picture in pictures:
+            show_picture(picture)
+        say(*notes, *describe_overall(validation_and_test_of(materials)))
+
+
+def open_notebook(preset: str | None = None) -> Notebook:
+    """Everything that MLflow holds of one preset: the named one, or that of the newest run.
+
+    Never raises: where MLflow holds nothing or cannot be read, every ablation says so, and what to run first.
+    """
+    files: dict[str, Definition] = {}
+    try:
+        files, problems = read_definitions(EXPERIMENTS)
+        with reading():
+            client = make_client()
+            rows = list_experiments(client)
+        selection = select(rows, files, (), preset if any(row.num_runs for row in rows) else preset or "demo")
+    except ResultsError as problem:
+        say(f"**There are no results yet:** {problem}")
+        return Notebook(None, {}, {"": str(problem)}, files, preset)
+    shown = {row.name: row for row in rows if row.name in selection.experiments}
+    if shown:
+        say(f"Shown: {', '.join(f'`{name}`' for name in shown)}.", *selection.notes, *problems)
+    else:
+        say("**There are no results yet**, or none of this preset.", *selection.notes, *problems)
+    missing = {Path(row.command.split()[2]).stem: f"Run first: `{row.command}`" for row in selection.not_run}
+    newest = next(iter(shown.values())).preset if shown else preset
+    return Notebook(client, {row.ablation: row.name for row in shown.values()}, missing, files, newest)
+
+
+def compare_images(ablation: Ablation, first: str | None = None, second: str | None = None) -> pd.DataFrame:
+    """Every test image's Dice by arm, mean over seeds, and how much better `first` is; the largest differences first.
+
+    Without names the arms of the first claim are compared, or the first two.  Columns: name, breed where known, first,
+    second, difference; empty where there are no images of both.
+    """
+    material = ablation.found()
+    if material is None:
+        return pd.DataFrame()
+    claims, arms = material.results.definition.hypotheses, list(material.results.definition.arms)
+    default = (claims[0].first, claims[0].second) if claims else (arms[0], arms[-1])
+    first, second = first or default[0], second or default[1]
+    images = material.images[material.images["arm"].isin([first, second])]
+    if images.empty or images["arm"].nunique() < 2:
+        say(*(material.notes or [f"There are no images of both {first} and {second}."]))
+        return pd.DataFrame()
+    table = images.pivot_table(index="name", columns="arm", values="dice", aggfunc="mean")[[first, second]]
+    table["difference"] = table[first] - table[second]
+    if images["breed"].notna().any():
+        table.insert(0, "breed", images.groupby("name")["breed"].first())
+    return table.sort_values("difference", key=abs, ascending=False)
+
+
+def one_image(ablation: Ablation, name: str) -> pd.DataFrame:
+    """One test image in every run: Dice by arm and seed; empty where no run has it."""
+    material = ablation.found()
+    if material is None:
+        return pd.DataFrame()
+    images = material.images
+    rows = images[images["name"] == name]
+    if rows.empty:
+        say(f"No run has a test image called `{name}`.")
+        return pd.DataFrame()
+    return rows.pivot_table(index="arm", columns="seed", values="dice", sort=False)
+
+
+def show_sheet(ablation: Ablation, arm: str | None = None, seed: int | None = None, sheet: str = "worst") -> None:
+    """A sheet of one run's predictions: its `worst` or `best` test images, or those of every tenth batch.
+
+    Without arm and seed the run whose predictions the report shows: the best arm's first seed.
+    """
+    material = ablation.found()
+    if material is None or ablation.client is None:
+        return
+    shown = choose_run(material.results)
+    if shown is None:
+        say("No run has finished yet, so there are no predictions.")
+        return
+    arm, seed = arm or shown[0], shown[1] if seed is None else seed
+    with reading():
+        content = load_sheet(ablation.client, material.results, arm, seed, sheet)
+    if content is None:
+        say(f"The run of {arm}, seed {seed} has no sheet `{sheet}`; a finished run has worst, best and tenth_batches.")
+    else:
+        say(f"*{arm}, seed {seed}*")
+        display(Image(data=content, alt=f"{sheet} test images of {arm}, seed {seed}", width=900))  # type: ignore[no-untyped-call]
