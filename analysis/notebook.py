@@ -10,6 +10,7 @@ from IPython.display import Image, Markdown, display
 
 from analysis.definition import Definition, read_definitions
 from analysis.figures import Picture, styled
+from analysis.figures.style import DPI
 from analysis.reporting.gather import choose_run, draw, draw_overall, load_material
 from analysis.reporting.material import Material
 from analysis.reporting.overall import describe_overall, validation_and_test_of
@@ -17,7 +18,7 @@ from analysis.reporting.selection import EXPERIMENTS, select
 from analysis.reporting.tables import arms_table
 from analysis.results import Client, ResultsError, list_experiments, load_sheet, make_client, reading
 
-DPI = 150
+PIXELS_PER_INCH = 110  # on the page
 
 
 def say(*paragraphs: str) -> None:
@@ -30,7 +31,9 @@ def show_picture(picture: Picture) -> None:
     buffer = io.BytesIO()
     with styled():
         picture.figure.savefig(buffer, dpi=DPI, format="png")
-    display(Image(data=buffer.getvalue(), alt=picture.title, width=int(DPI * picture.figure.get_figwidth() * 0.75)))  # type: ignore[no-untyped-call]
+    display(
+        Image(data=buffer.getvalue(), alt=picture.title, width=round(PIXELS_PER_INCH * picture.figure.get_figwidth()))
+    )  # type: ignore[no-untyped-call]
     say(f"*{picture.name}. {picture.caption}*")
 
 
@@ -76,9 +79,9 @@ class Ablation:
         if material is None:
             return
         for verdict in material.verdicts:
-            notes = [f"  - {note}" for note in verdict.notes]
+            notes = [f"   - {note}" for note in verdict.notes]
             head = f"{verdict.number}. *{verdict.hypothesis.claim}*: **{verdict.verdict}**"
-            say("\n".join([head, f"  - {verdict.sentence}", *notes]))
+            say("\n".join([head, f"   - {verdict.sentence}", *notes]))
         for note in material.results.notes:
             say(f"Note: {note}")
 

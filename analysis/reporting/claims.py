@@ -1,0 +1,117 @@
+"""Verdicts as rows of text, and how many there are of each."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from analysis.definition import Definition
+from analysis.reporting.model import VERDICTS, Claim, Column, Table
+from analysis.reporting.numbers import NONE, flat, level, number, plural, with_unit
+from analysis.rounding import write_numbers
+from analysis.sentences import RATIO_DIGITS
+from analysis.verdicts import Verdict
+
+
+def claim_of(verdict: Verdict, definition: Definition, anchor: str) -> Claim:
+    """One verdict, its numbers as text."""
+    hypothesis, metric = verdict.hypothesis, verdict.metric
+    first, second = flat(hypothesis.first), flat(hypothesis.second)
+    estimate, interval = write_estimate(verdict, verdict.interval)
+    digits = RATIO_DIGITS if hypothesis.ratio else metric.digits
+    return Claim(
+        section=definition.section or "",
+        anchor=anchor,
+        ablation=definition.title,
+        claim=flat(hypothesis.claim),
+        verdict=verdict.verdict,
+        sign=VERDICTS[verdict.verdict],
+        metric=metric.label,
+        arms=f"{first} = {second}" if hypothesis.same else f"{first} better than {second}",
+        estimate=with_unit(estimate, metric.unit, hypothesis.ratio),
+        interval=interval,
+        verdict_interval=write_estimate(verdict, verdict.verdict_interval)[1],
+        level=level(verdict.level),
+        margin=with_unit(f"{verdict.margin:g}", metric.unit, hypothesis.ratio),
+        num_seeds=str(len(verdict.seeds)),
+        differences=", ".join(
+            f"{with_sign(number(advantage, digits), hypothesis.ratio)} ({seed})"
+            for seed, advantage in zip(verdict.seeds, verdict.advantages, strict=True)
+        )
+        or NONE,
+        sign_flip=f"{verdict.sign_flip_p:.3f}" if verdict.sign_flip_p is not None else NONE,
+        sentence=flat(verdict.sentence),
+        notes=tuple(flat(note) for note in verdict.notes if note not in verdict.sentence),
+    )
+
+
+def write_estimate(verdict: Verdict, limits: tuple[float, float] | None) -> tuple[str, str]:
+    """The advantage and an interval, with the digits of the verdict's sentence; dashes where there is none."""
+    hypothesis, margin = verdict.hypothesis, verdict.margin
+    if verdict.estimate is None:
+        return NONE, NONE
+    borders = (1 / margin, 1.0, margin) if hypothesis.ratio else (-margin, 0.0, margin)
+    digits = RATIO_DIGITS if hypothesis.ratio else verdict.metric.digits
+    numbers = (verdict.estimate, *(limits or (verdict.estimate, verdict.estimate)))
+    estimate, low, high = write_numbers(numbers, borders, digits)
+    return with_sign(estimate, hypothesis.ratio), f"{low} to {high}" if limits else NONE
+
+
+def with_sign(text: str, is_ratio: bool) -> str:
+    """A difference with a plus where it is positive; a ratio as it is."""
+    return text if is_ratio or text.startswith("-") or not text.strip("0.,") else f"+{text}"
+
+
+def hash_claims(definition: Definition) -> str:
+    """The hash that a run carries of what its ablation claimed: that of the runner, over the same content."""
+    claims = [
+        {
+            "claim": hypothesis.claim,
+            "better": None if hypothesis.same else hypothesis.first,
+            "than": None if hypothesis.same else hypothesis.second,
+            "same": [hypothesis.first, hypothesis.second] if hypothesis.same else None,
+            "metric": hypothesis.metric,
+            "margin": hypothesis.margin,
+            "ratio": hypothesis.ratio,
+        }
+        for hypothesis in definition.hypotheses
+    ]
+    return hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def count_verdicts(claims: Sequence[Claim]) -> tuple[tuple[str, int], ...]:
+    """How many claims got each verdict, in a fixed order."""
+    counts = Counter(claim.verdict for claim in claims)
+    return tuple((verdict, counts[verdict]) for verdict in VERDICTS)
+
+
+def describe_counts(counts: Sequence[tuple[str, int]]) -> str:
+    """`Of 24 claims 6 are supported, 2 reversed, none equivalent and 16 inconclusive.`"""
+    total = sum(count for _, count in counts)
+    if not total:
+        return "No claim was declared for what is shown here."
+    (first, second, third, fourth) = (f"{count or 'none'} {verdict}" for verdict, count in counts)
+    verb = "is" if counts[0][1] == 1 else "are"
+    amount, word = first.split(" ", 1)
+    return f"Of {plural(total, 'claim')} {amount} {verb} {word}, {second}, {third} and {fourth}."
+
+
+def claims_table(claims: Sequence[Claim]) -> Table:
+    """All claims in one table, for a paper."""
+    columns = (
+        Column("report"),
+        Column("claim"),
+        Column("verdict"),
+        Column("advantage", True),
+        Column("95 % interval", True),
+        Column("seeds", True),
+    )
+    rows = tuple(
+        (claim.section or claim.ablation, claim.claim, claim.verdict, claim.estimate, claim.interval, claim.num_seeds)
+        for claim in claims
+    )
+    caption = (
+        "Claims and verdicts. Advantage: by how much the claim's first arm is better, mean over paired seeds, with its "
+        "95 % t interval. Verdicts are read off the interval at level 1 - 0.05/k of the k claims of an ablation."
+    )
+    return Table("claims", caption, columns, rows)

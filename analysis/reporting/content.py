@@ -1,0 +1,64 @@
+"""The content of a report, from the material of its sections: what page, Markdown and LaTeX lay out."""
+
+from collections.abc import Sequence
+
+from analysis.reporting.claims import claims_table, count_verdicts, describe_counts
+from analysis.reporting.deviations import find_deviations
+from analysis.reporting.gather import describe_context
+from analysis.reporting.material import Material
+from analysis.reporting.methods import describe_methods
+from analysis.reporting.model import Overall, Plate, Report, Section
+from analysis.reporting.numbers import flat, plural
+from analysis.reporting.overall import describe_overall, validation_and_test_of
+from analysis.reporting.selection import Selection
+
+
+def build_report(
+    materials: Sequence[Material],
+    sections: Sequence[Section],
+    overall_plates: Sequence[Plate],
+    selection: Selection,
+    notes: Sequence[str],
+) -> Report:
+    """The whole report.
+
+    sections: of the materials, in the same order.  notes: what could not be shown, and what to do.
+    """
+    claims = tuple(claim for section in sections for claim in section.claims)
+    counts = count_verdicts(claims)
+    points = validation_and_test_of(materials)
+    return Report(
+        title=sections[0].title if len(sections) == 1 else "Ablations",
+        scope=describe_scope(materials),
+        counts=counts,
+        summary=tuple(summarize(sections, counts, selection)),
+        claims=claims,
+        claims_table=claims_table(claims),
+        sections=tuple(sections),
+        overall=Overall(describe_overall(points), tuple(overall_plates)),
+        deviations=find_deviations(materials),
+        methods=describe_methods(materials),
+        not_run=selection.not_run,
+        notes=tuple(f"{flat(note).rstrip('.')}." for note in (*selection.notes, *notes)),
+    )
+
+
+def describe_scope(materials: Sequence[Material]) -> str:
+    """Which experiments, data, size and length the report is about."""
+    names = ", ".join(f"`{flat(material.results.experiment)}`" for material in materials)
+    return f"{names}. {describe_context(materials)}."
+
+
+def summarize(sections: Sequence[Section], counts: Sequence[tuple[str, int]], selection: Selection) -> list[str]:
+    """The outcome in sentences, and how far it may be trusted."""
+    sentences = [describe_counts(counts)]
+    if any(count for _, count in counts):
+        sentences.append(
+            "With normally distributed differences, the chance of any false verdict is at most 5 % in an ablation; "
+            "over all ablations together it is larger."
+        )
+    num_claims = sum(ablation.num_claims for ablation in selection.not_run)
+    if num_claims:
+        where = plural(len(selection.not_run), "ablation")
+        sentences.append(f"{plural(num_claims, 'claim')} of {where} cannot be judged yet, because nothing was run.")
+    return sentences

@@ -1,0 +1,80 @@
+"""One factor at a time: what differs between arms, and what differs along with it."""
+
+from collections.abc import Iterable, Sequence
+
+from analysis.metrics import metric_of
+from analysis.reporting.material import Material
+from analysis.reporting.numbers import flat, join, number
+from analysis.reporting.tables import arms_of, finished_values, time_column
+
+# Settings that cannot change a result beyond rounding (each run of a plan may have its own).
+NEUTRAL = ("seed", "data.root", "data.cache_dir", "data.download", "data.max_skipped_fraction", "evaluation.batch_size")
+NEUTRAL_GROUPS = ("execution.",)
+# Two arms' training times or memories differ where they are further apart than this share.
+NOTABLE = 0.05
+
+
+def in_factor(key: str, factors: Sequence[str]) -> bool:
+    """Whether a setting is a factor or below one."""
+    return any(key == factor or key.startswith(f"{factor}.") for factor in factors)
+
+
+def differing_settings(material: Material) -> list[str]:
+    """The settings in which runs differ, those that cannot change a result left out."""
+    results = material.results
+    settings = [results.params.get(str(run_id), {}) for run_id in material.made["run_id"]]
+    keys = sorted({key for params in settings for key in params})
+    return [
+        key
+        for key in keys
+        if key not in NEUTRAL
+        and not key.startswith(NEUTRAL_GROUPS)
+        and len({params[key] for params in settings if key in params}) > 1
+    ]
+
+
+def beside_the_factor(material: Material) -> Iterable[str]:
+    """Settings outside of the factor in which runs differ: there should be none."""
+    factors = material.results.definition.factors
+    found = [key for key in differing_settings(material) if not in_factor(key, factors)]
+    if found:
+        yield f"runs differ outside of the factor, in {join(f'`{key}`' for key in found)}."
+
+
+def describe_comparison(material: Material) -> tuple[str, ...]:
+    """What the arms differ in, and what differs along with it: parameters, compute, time, memory."""
+    definition = material.results.definition
+    factor = join(f"`{flat(factor)}`" for factor in definition.factors)
+    if len(definition.arms) < 2:
+        return ("There is only one arm, so nothing is compared.",)
+    others = list(beside_the_factor(material))
+    sentences = [f"The arms differ in {factor}{'.' if others else ' and in nothing else that is set.'}"]
+    sentences += [f"But {other}" for other in others]
+    along = [text for text in (along_with(material, key) for key in ("parameters", "gflops")) if text]
+    along += [text for text in (cost_along(material, key) for key in ("train_seconds", "peak_memory_gib")) if text]
+    if along:
+        sentences.append(f"What differs along with it: {join(along)}.")
+    elif len(material.finished):
+        sentences.append("Parameters and compute are the same; time and memory differ by less than 5 %.")
+    return tuple(sentences)
+
+
+def along_with(material: Material, key: str) -> str:
+    """`parameters (23,502,881 to 31,043,521)` where arms differ."""
+    values = [value for arm in arms_of(material.results) for value in finished_values(material.results, arm, key)]
+    if len(set(values)) < 2:
+        return ""
+    metric = metric_of(key)
+    return f"{metric.phrase} ({number(min(values), metric.digits)} to {number(max(values), metric.digits)})"
+
+
+def cost_along(material: Material, key: str) -> str:
+    """`training time (10.1 to 41.3 min)` where the means of two arms are further apart than a notable share."""
+    results = material.results
+    found = [finished_values(results, arm, key) for arm in arms_of(results)]
+    means = [sum(values) / len(values) for values in found if values]
+    if len(means) < 2 or max(means) - min(means) <= NOTABLE * min(means):
+        return ""
+    unit, scale = time_column(results) if key == "train_seconds" else (metric_of(key).unit, 1.0)
+    low, high = number(min(means) / scale, 1), number(max(means) / scale, 1)
+    return f"{metric_of(key).phrase} ({low} to {high} {unit})"

@@ -1,0 +1,81 @@
+"""Which experiments a report shows: those that are asked for, or all of one preset."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.definition import Definition
+from analysis.reporting.model import NotRun
+from analysis.reporting.numbers import flat, join
+from analysis.results import ExperimentRow
+
+EXPERIMENTS = Path("experiments")
+NO_PRESET = "base"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Names of experiments, ablations without runs, and what a reader has to know of the choice."""
+
+    experiments: tuple[str, ...]
+    not_run: tuple[NotRun, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def select(
+    rows: Sequence[ExperimentRow], files: Mapping[str, Definition], asked: Sequence[str], preset: str | None
+) -> Selection:
+    """The experiments to show.
+
+    rows: what MLflow holds.  files: ablations by name, as `experiments/` has them.  asked: ablations, experiments or
+    files; none means all.  preset: only of this one; where none is named, that of the newest run.
+    """
+    filled = [row for row in rows if row.num_runs]
+    named = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in asked]
+    by_ablation = [row for row in filled if not named or row.ablation in named]
+    chosen, notes = of_one_preset(by_ablation, preset)
+    exact = [row for row in filled if row.name in named and row.name != row.ablation]
+    shown = [row for row in filled if row in chosen or row in exact]
+    known = {row.name for row in shown} | {row.ablation for row in shown}
+    unknown = [name for name in named if name not in known and name not in files]
+    shown_preset = preset if preset is not None else chosen[0].preset if chosen else None
+    absent = [files[name] for name in (named or files) if name in files and name not in known]
+    return Selection(
+        # What is neither a file nor has runs is asked of MLflow all the same: it may lie in its trash.
+        (*(row.name for row in shown), *unknown),
+        tuple(not_run(definition, shown_preset) for definition in absent),
+        tuple(notes),
+    )
+
+
+def of_one_preset(rows: Sequence[ExperimentRow], preset: str | None) -> tuple[list[ExperimentRow], list[str]]:
+    """The rows of the named preset or that of the newest run, and a sentence for what is left out by that."""
+    if not rows:
+        return [], []
+    newest = max(rows, key=lambda row: row.last_start).preset
+    wanted = newest if preset is None else None if preset == NO_PRESET else preset
+    chosen = [row for row in rows if row.preset == wanted]
+    others: dict[str, list[str]] = {}
+    for row in rows:
+        if row.preset != wanted:
+            others.setdefault(row.preset or NO_PRESET, []).append(row.name)
+    left_out = [
+        f"{join(f'`{name}`' for name in names)} (`--preset {other}`)" for other, names in sorted(others.items())
+    ]
+    if not left_out or (preset is not None and chosen):
+        return chosen, []
+    if not chosen:
+        return [], [f"No experiment of preset {preset} has runs; there are {join(left_out)}."]
+    return chosen, [f"Not shown, because runs of different presets cannot be compared: {join(left_out)}."]
+
+
+def not_run(definition: Definition, preset: str | None) -> NotRun:
+    """An ablation that was never run, and how to run it."""
+    option = f" --preset {preset}" if preset not in (None, NO_PRESET) else ""
+    return NotRun(
+        number=flat(definition.section or ""),
+        title=flat(definition.title),
+        question=flat(definition.question),
+        num_claims=len(definition.hypotheses),
+        command=f"python runner.py {EXPERIMENTS}/{definition.name}.yaml{option}",
+    )

@@ -1,0 +1,55 @@
+import pytest
+
+from analysis.definition import Definition
+from analysis.reporting.selection import select
+from analysis.results import ExperimentRow
+
+
+def row(name, preset, start, num_runs=3):
+    return ExperimentRow(f"{name}-{preset}" if preset else name, name, preset, name, start, num_runs)
+
+
+def file(name):
+    return Definition(name, name.title(), "Why?", ("optimizer.lr",), {"a": {}}, (1,), section="3.1")
+
+
+ROWS = [row("loss", "demo", 10), row("loss", None, 5), row("lr_sweep", "demo", 8), row("optimizer", "demo", 0, 0)]
+FILES = {name: file(name) for name in ("loss", "lr_sweep", "optimizer")}
+
+
+def test_the_newest_runs_preset_is_shown_and_the_rest_is_told():
+    chosen = select(ROWS, FILES, (), None)
+    assert chosen.experiments == ("loss-demo", "lr_sweep-demo")
+    assert chosen.notes == (
+        "Not shown, because runs of different presets cannot be compared: `loss` (`--preset base`).",
+    )
+    [absent] = chosen.not_run
+    assert absent.command == "python runner.py experiments/optimizer.yaml --preset demo"
+
+
+@pytest.mark.parametrize(
+    ("asked", "preset", "experiments"),
+    [
+        (["loss"], None, ("loss-demo",)),
+        (["experiments/loss.yaml"], None, ("loss-demo",)),
+        (["loss"], "base", ("loss",)),
+        (["lr_sweep-demo"], None, ("lr_sweep-demo",)),
+        (["lr_sweep-demo", "loss"], "base", ("loss", "lr_sweep-demo")),
+        ([], "base", ("loss",)),
+        ([], "pets64", ()),
+        (["los"], None, ("los",)),  # MLflow is asked, and says what is near
+    ],
+)
+def test_an_ablation_an_experiment_or_a_file_may_be_named(asked, preset, experiments):
+    assert select(ROWS, FILES, asked, preset).experiments == experiments
+
+
+def test_an_ablation_without_runs_is_named_with_its_command():
+    chosen = select(ROWS, FILES, ["optimizer", "loss"], "base")
+    assert [absent.command for absent in chosen.not_run] == ["python runner.py experiments/optimizer.yaml"]
+    assert select([], FILES, ["loss"], None).not_run[0].command == "python runner.py experiments/loss.yaml"
+
+
+def test_a_preset_without_runs_is_told():
+    [note] = select(ROWS, FILES, [], "pets64").notes
+    assert note.startswith("No experiment of preset pets64 has runs; there are `loss` (`--preset base`)")
