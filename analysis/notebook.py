@@ -1,12 +1,13 @@
 """What the notebooks call: an ablation's figures and verdicts, or what to run first where there is nothing to show."""
 
+import base64
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import Image, Markdown, display
+from IPython.display import display
 
 from analysis.definition import Definition, read_definitions
 from analysis.figures import Picture, styled
@@ -19,11 +20,18 @@ from analysis.reporting.tables import arms_table
 from analysis.results import Client, ResultsError, list_experiments, load_sheet, make_client, reading
 
 PIXELS_PER_INCH = 110  # on the page
+SHEET_WIDTH = 900
 
 
 def say(*paragraphs: str) -> None:
     """Paragraphs of Markdown."""
-    display(Markdown("\n\n".join(paragraphs)))  # type: ignore[no-untyped-call]
+    display({"text/markdown": "\n\n".join(paragraphs)}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def show_image(png: bytes, width: int) -> None:
+    """A PNG file, so many pixels wide."""
+    content = {"image/png": base64.b64encode(png).decode()}
+    display(content, metadata={"image/png": {"width": width}}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def show_picture(picture: Picture) -> None:
@@ -31,9 +39,7 @@ def show_picture(picture: Picture) -> None:
     buffer = io.BytesIO()
     with styled():
         picture.figure.savefig(buffer, dpi=DPI, format="png")
-    display(
-        Image(data=buffer.getvalue(), alt=picture.title, width=round(PIXELS_PER_INCH * picture.figure.get_figwidth()))
-    )  # type: ignore[no-untyped-call]
+    show_image(buffer.getvalue(), round(PIXELS_PER_INCH * picture.figure.get_figwidth()))
     say(f"*{picture.name}. {picture.caption}*")
 
 
@@ -228,4 +234,4 @@ def show_sheet(ablation: Ablation, arm: str | None = None, seed: int | None = No
         say(f"The run of {arm}, seed {seed} has no sheet `{sheet}`; a finished run has worst, best and tenth_batches.")
     else:
         say(f"*{arm}, seed {seed}*")
-        display(Image(data=content, alt=f"{sheet} test images of {arm}, seed {seed}", width=900))  # type: ignore[no-untyped-call]
+        show_image(content, SHEET_WIDTH)
