@@ -263,6 +263,8 @@ def test_an_interrupted_call_ends_its_workers_and_says_how_to_go_on(folder, firs
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "runner.py"), "rates.yaml", "trainer.epochs=5000", "--only", "large"],
         cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's background jobs ignore Ctrl-C, and so would all that these tests start from one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not (found := long_runs(folder)):

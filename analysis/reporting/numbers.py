@@ -71,10 +71,10 @@ def duration_unit(seconds: Sequence[float]) -> tuple[str, float]:
 
 
 def setting(value: Any) -> str:
-    """A setting's value as one would type it: `0.001`, `3e-05` as `3e-5`, `unet`."""
+    """A setting's value as one would type it: `0.005`, `0.001` as `1e-3`, `unet`."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
         return str(int(value))
-    if isinstance(value, float) and 0 < abs(value) < 1e-3:
+    if isinstance(value, float) and 0 < abs(value) <= 1e-3:
         digits, exponent = f"{value:e}".split("e")
         return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
     if isinstance(value, float):

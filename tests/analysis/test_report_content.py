@@ -167,7 +167,7 @@ def test_methods_say_what_was_done(load):
     materials = [load(name) for name in ("lr_sweep", "architecture", "loss", "best")]
     text = {part.title: part.text for part in describe_methods(materials)}
     assert text["Training"].startswith(
-        "ResNet34-U-Net was trained from scratch with AdamW (weight decay 0.01), at a learning rate of 0.001 with "
+        "ResNet34-U-Net was trained from scratch with AdamW (weight decay 0.01), at a learning rate of 1e-3 with "
         "cosine annealing to 1e-5, stepped once an epoch. The loss was half binary cross-entropy, half soft Dice loss."
     )
     assert (
@@ -185,7 +185,7 @@ def test_methods_say_what_was_done(load):
 
 def test_a_factor_alone_is_as_compared(lr_sweep):
     text = {part.title: part.text for part in describe_methods([lr_sweep])}
-    assert "at a learning rate of 0.001, 1e-4 or 3e-5 (as compared) with cosine annealing to 1e-6" in text["Training"]
+    assert "at a learning rate of 1e-3, 1e-4 or 3e-5 (as compared) with cosine annealing to 1e-6" in text["Training"]
     assert "Settings by ablation" not in text
 
 
@@ -257,7 +257,7 @@ def test_the_sheets_are_of_the_reports_arm_or_the_best(load, lr_sweep):
 
 def test_numbers_as_people_read_them():
     assert [setting(value) for value in (1e-3, 1e-4, 3e-5, 0.95, 128.0, "unet")] == (
-        ["0.001", "1e-4", "3e-5", "0.95", "128", "unet"]
+        ["1e-3", "1e-4", "3e-5", "0.95", "128", "unet"]
     )
     assert (number(-0.0001, 2), signed(0.004, 2), signed(0.4, 1), number(float("nan"), 2)) == (
         "0.00",
