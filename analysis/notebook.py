@@ -53,11 +53,13 @@ class Ablation:
     missing: str
     drawn: dict[str, Picture] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    has_said_so: bool = False
 
     def found(self) -> Material | None:
-        """The results; where there are none, None and a word on what to run first."""
-        if self.material is None:
+        """The results; where there are none, None and, once, what to run first."""
+        if self.material is None and not self.has_said_so:
             say(f"**No results of `{self.name}`.** {self.missing}")
+            self.has_said_so = True
         return self.material
 
     def pictures(self) -> dict[str, Picture]:
@@ -83,6 +85,7 @@ class Ablation:
         """Each claim with its verdict, as a sentence, and what has to be known of it."""
         material = self.found()
         if material is None:
+            say("No results, no verdicts.")
             return
         for verdict in material.verdicts:
             notes = [f"   - {note}" for note in verdict.notes]
