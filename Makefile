@@ -26,6 +26,7 @@ demo: install    ## the learning-rate ablation in miniature, on built-in data
 	@echo
 	@echo "This was experiments/lr_sweep.yaml in miniature: synthetic pets, 64 x 64, two seeds. Next:"
 	@echo "  .venv/bin/mlflow ui                                             compare the runs at http://127.0.0.1:5000"
+	@echo "  make report                                                     report/index.html: verdicts, figures, methods"
 	@echo "  .venv/bin/python runner.py --list --preset demo                 the ablations that there are"
 	@echo "  .venv/bin/python runner.py experiments/lr_sweep.yaml --preset pets64 data.download=true"
 	@echo "                                                                  the real dataset (800 MB) at 64 x 64"
@@ -52,5 +53,5 @@ check: install-dev ## style, types, import rules, file sizes
 schema: install  ## experiments/schema.json, for editors
 	$(BIN)/python -m segcore.schema
 
-clean:           ## remove what the suite made here: runs, tracking database, cache
-	rm -rf runs mlruns mlflow.db data/cache
+clean:           ## remove what the suite made here: runs, tracking database, cache, report
+	rm -rf runs mlruns mlflow.db data/cache report
