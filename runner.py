@@ -129,9 +129,8 @@ def look_ahead(request: Request, calibrate: bool, console: Console) -> int:
         paces = calibrate_unknown(find_runs_to_do(plans, request.rerun), paces, lookup, console)
     for plan in plans:
         console.print(show_plan(plan, request, lookup, paces))
-        left_out = [arm for arm, (_, facts) in plan.arms.items() if facts.unavailable]
-        outlooks = outlook(definition_of(plan), len(seeds_after(plan)), frame_of(plan))
-        console.print(show_outlooks(outlooks, left_out))
+        epochs = max(config.trainer.epochs for config, _ in plan.arms.values())
+        console.print(show_outlooks(outlook(definition_of(plan), seeds_after(plan), frame_of(plan), epochs)))
     console.print(describe_whole(plans, request, lookup, paces), highlight=False)
     return FINISHED
 

@@ -1,11 +1,14 @@
 """An ablation's definition, as MLflow keeps it (tag `ablation`) and as its YAML file says it now."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from analysis.numbers import flat, join, setting
 
 
 class DefinitionError(Exception):
@@ -35,7 +38,7 @@ class ReportFigure:
 
 @dataclass(frozen=True)
 class Definition:
-    """The content of an ablation.  settings, arms: flat, under dotted keys."""
+    """The content of an ablation.  settings, arms: flat, under dotted keys.  source: its file, "" if from MLflow."""
 
     name: str
     title: str
@@ -47,6 +50,7 @@ class Definition:
     section: str | None = None
     figures: tuple[ReportFigure, ...] = ()
     settings: dict[str, Any] | None = None
+    source: str = field(default="", compare=False)
 
 
 def parse_definition(content: Any, source: str) -> Definition:
@@ -118,7 +122,7 @@ def read_definitions(folder: Path) -> tuple[dict[str, Definition], list[str]]:
     for path in sorted(folder.glob("*.yaml")):
         try:
             definition = parse_definition(read_yaml(path), str(path))
-            found[definition.name] = definition
+            found[definition.name] = replace(definition, source=str(path))
         except DefinitionError as error:
             problems.append(str(error))
     return found, problems
@@ -144,18 +148,50 @@ def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def describe_changes(tracked: Definition, file: Definition) -> list[str]:
     """What the file says now that the runs were not made for, a phrase each; empty where both are the same."""
-    changes = []
-    for part in ("title", "question", "factors", "section", "figures", "settings", "seeds"):
-        before, now = getattr(tracked, part), getattr(file, part)
-        if before != now:
-            changes.append(f"{part}: {before!r} became {now!r}")
+    changes = [
+        f"{part}: {before} became {now}"
+        for (part, before), now in zip(describe_parts(tracked).items(), describe_parts(file).values(), strict=True)
+        if before != now
+    ]
+    changes += [f"settings: {change}" for change in compare_settings(tracked.settings or {}, file.settings or {})]
     for arm in dict.fromkeys([*tracked.arms, *file.arms]):
         before, now = tracked.arms.get(arm), file.arms.get(arm)
-        if before != now:
-            changes.append(f"arm {arm!r} " + ("is new" if before is None else "is gone" if now is None else "changed"))
+        if before is None or now is None:
+            changes.append(f"arm '{arm}' is {'new' if before is None else 'gone'}")
+        else:
+            changes += [f"arm '{arm}': {change}" for change in compare_settings(before, now)]
     hypotheses = {hypothesis.claim: hypothesis for hypothesis in tracked.hypotheses}
     for hypothesis in file.hypotheses:
         if hypotheses.pop(hypothesis.claim, None) != hypothesis:
-            changes.append(f"hypothesis {hypothesis.claim!r} is new or changed")
-    changes += [f"hypothesis {claim!r} is gone" for claim in hypotheses]
+            changes.append(f"hypothesis '{flat(hypothesis.claim)}' is new or changed")
+    changes += [f"hypothesis '{flat(claim)}' is gone" for claim in hypotheses]
     return changes
+
+
+def describe_parts(definition: Definition) -> dict[str, str]:
+    """The parts that are compared as a whole, in words."""
+    figures = [f"{join(map(str, figure.numbers))} of {join(figure.arms)}" for figure in definition.figures]
+    return {
+        "title": f"'{flat(definition.title)}'",
+        "question": f"'{flat(definition.question)}'",
+        "factor": join(definition.factors) or "none",
+        "section of the report": definition.section or "none",
+        "figures of the report": "; ".join(figures) or "none",
+        "seeds": join(map(str, definition.seeds)) or "none",
+    }
+
+
+def compare_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    """The settings in which two groups differ: `optimizer.lr 1e-3 became 0.01`."""
+    for key in dict.fromkeys([*before, *now]):
+        if key not in before:
+            yield f"{key} = {write_value(now[key])} is new"
+        elif key not in now:
+            yield f"{key} = {write_value(before[key])} is gone"
+        elif before[key] != now[key]:
+            yield f"{key} {write_value(before[key])} became {write_value(now[key])}"
+
+
+def write_value(value: Any) -> str:
+    """A setting's value as one would type it in a file: `1e-3`, `unet`, `true`, `[0.4, 0.5]`."""
+    return setting(value) if isinstance(value, str | float) else json.dumps(value, default=str)

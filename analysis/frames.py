@@ -2,11 +2,19 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from analysis.attempts import (
+    WITHOUT_EFFECT,
+    Place,
+    TrackedRun,
+    by_arm_and_seed,
+    find_places,
+    is_within,
+    name_of,
+)
 from analysis.definition import Definition
 from analysis.metrics import METRICS
 
@@ -14,116 +22,47 @@ FINAL_METRICS = (*METRICS, "threshold")
 TEXT_TAGS = ("fingerprint", "reused_from", "git_commit", "device", "threads", "host", "torch", "preset", "overrides")
 SIZES = {"num_train": "train", "num_validation": "validation", "num_test": "test", "num_skipped": "skipped"}
 RUN_COLUMNS = (
-    *("run_id", "arm", "seed", "state", "reason", "started", "attempts", "is_declared"),
+    *("run_id", "arm", "seed", "state", "reason", "started", "attempts", "stale", "is_declared"),
     *(*TEXT_TAGS, "hypotheses", "git_dirty", "data_name", "data_fingerprint", *SIZES, "artifact_uri"),
     *FINAL_METRICS,
 )
 EPOCH_COLUMNS = ("arm", "seed", "epoch", "metric", "value")
 NOT_RUN = "not run"
-# MLflow's status of a run, where the run itself does not tell its state.
-STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
-KNOWN_STATES = (*STATES.values(), "diverged", "missing")
 UNDELIVERED = "MLflow does not hold all of it yet; the runner's command, given once more, delivers the rest"
 # MLflow's databases know no infinity, and keep this number in its place.
 LARGEST = 1.79e308
 # Runs of before kept more of the data's fingerprint than those of now.
 DIGEST = 12
-# What a plan does not depend on: where and how a run is computed, or how its data is found (segcore.plan).
-WITHOUT_EFFECT = (
-    *("execution", "evaluation.batch_size", "data.root", "data.format", "data.download", "data.synthetic_images"),
-    *("data.max_skipped_fraction", "data.cache_dir"),
-)
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """A run as MLflow holds it.  started: milliseconds; profile: of its dataset, with the sizes of the parts."""
-
-    run_id: str
-    started: int
-    status: str
-    artifact_uri: str
-    tags: Mapping[str, str]
-    params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    data_name: str = ""
-    data_digest: str = ""
-    profile: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def arm(self) -> str:
-        return self.tags["arm"]
-
-    @property
-    def seed(self) -> int:
-        return int(self.tags["seed"])
-
-    @property
-    def plan(self) -> str:
-        return self.tags["plan"]
-
-    @property
-    def name(self) -> str:
-        return name_of(self.arm, self.seed)
-
-    @property
-    def is_delivered(self) -> bool:
-        """Whether all of it is in MLflow; what a run ended with arrives before its end is noted."""
-        return not (self.tags.get("state") == "finished" and self.status == "RUNNING")
-
-    @property
-    def state(self) -> str:
-        """What became of the run; `running` until all of it is in MLflow."""
-        state = self.tags.get("state", "") if self.is_delivered else "running"
-        return state if state in KNOWN_STATES else STATES.get(self.status, "interrupted")
-
-
-def name_of(arm: str, seed: int) -> str:
-    """How a run is called."""
-    return f"{arm}, seed {seed}"
-
-
-def is_run(tags: Mapping[str, str]) -> bool:
-    """Whether tags are those of one arm on one seed; the summary of an ablation, for one, is not."""
-    return {"arm", "plan"} <= set(tags) and tags.get("seed", "").isdecimal() and "summary" not in tags
-
-
-def newest_first(runs: Iterable[TrackedRun]) -> dict[str, list[TrackedRun]]:
-    """The runs of each plan; that plan is the first whose last run was started last."""
-    plans: dict[str, list[TrackedRun]] = {}
-    for run in sorted(runs, key=lambda run: run.started, reverse=True):
-        plans.setdefault(run.plan, []).append(run)
-    return plans
-
-
-def by_arm_and_seed(runs: Iterable[TrackedRun]) -> dict[tuple[str, int], list[TrackedRun]]:
-    """The attempts at each arm and seed, the one that stands for them last: finished before newer."""
-    attempts: dict[tuple[str, int], list[TrackedRun]] = {}
-    for run in sorted(runs, key=lambda run: (run.state == "finished", run.started)):
-        attempts.setdefault((run.arm, run.seed), []).append(run)
-    return attempts
 
 
 def runs_frame(definition: Definition, runs: Sequence[TrackedRun]) -> pd.DataFrame:
     """A row for each arm of the definition and each seed, whether it was run or not, then those of arms it lacks.
 
     runs: of one plan.  Seeds: those of the definition, and any other that has a run.  Columns as RUN_COLUMNS; final
-    metrics are NaN where a run did not finish.
+    metrics are NaN where a run did not finish.  attempts: how many runs there are; stale: how many more, which do not
+    have the arm's settings and are left out.
     """
-    attempts = by_arm_and_seed(runs)
-    seeds = sorted({*definition.seeds, *(seed for arm, seed in attempts if arm in definition.arms)})
+    found = find_places(definition, runs)
+    seeds = sorted({*definition.seeds, *(seed for arm, seed in found if arm in definition.arms)})
     places = [(arm, seed) for arm in definition.arms for seed in seeds]
-    places += sorted(set(attempts) - set(places))
-    rows = [
-        describe_run(attempts[place][-1], len(attempts[place])) if place in attempts else describe_absent(*place)
-        for place in places
-    ]
+    places += sorted(set(found) - set(places))
+    rows = [describe_place(*place, found.get(place, Place())) for place in places]
     for row in rows:
         row["is_declared"] = row["arm"] in definition.arms and row["seed"] in definition.seeds
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
     numbers = [*FINAL_METRICS, *SIZES, "started"]
     frame["run_id"] = pd.Series([row["run_id"] for row in rows], dtype="object")
-    return frame.astype(dict.fromkeys(numbers, "float64") | {"seed": "int64", "attempts": "int64"})
+    return frame.astype(dict.fromkeys(numbers, "float64") | {"seed": "int64", "attempts": "int64", "stale": "int64"})
+
+
+def describe_place(arm: str, seed: int, place: Place) -> dict[str, Any]:
+    """The row of an arm and seed: the run that stands for them, or why there is none."""
+    if place.attempts:
+        row = describe_run(place.attempts[-1], len(place.attempts))
+    else:
+        row = describe_absent(arm, seed)
+        row["reason"] = f"{place.difference}; run it again" if place.difference else ""
+    return row | {"stale": place.stale}
 
 
 def describe_absent(arm: str, seed: int) -> dict[str, Any]:
@@ -223,7 +162,7 @@ def compare_settings(shown: Sequence[TrackedRun], hidden: Sequence[TrackedRun], 
     return [
         f"{key} ({there.get(key, 'not set')}, not {here.get(key, 'not set')})"
         for key in dict.fromkeys([*here, *there])
-        if here.get(key) != there.get(key) and not any(key == part or key.startswith(f"{part}.") for part in ignored)
+        if here.get(key) != there.get(key) and not is_within(key, ignored)
     ]
 
 
@@ -247,6 +186,36 @@ def describe_oddities(
                 broken.setdefault(key, []).append(run.name)
     notes += [f"{key} is not a number in {list_names(names)}: taken as missing." for key, names in broken.items()]
     return notes + describe_epochs(runs, epochs)
+
+
+def describe_attempts(definition: Definition, tracked: Iterable[TrackedRun]) -> list[str]:
+    """Sentences on runs that were left out, and on newer attempts that came to nothing.
+
+    tracked: of one plan.
+    """
+    left_out: dict[tuple[str, str], list[int]] = {}
+    newer: dict[str, list[str]] = {}
+    for (arm, seed), place in sorted(find_places(definition, tracked).items()):
+        if not place.attempts:
+            left_out.setdefault((arm, place.difference), []).append(seed)
+        elif place.newer is not None:
+            newer.setdefault(describe_end(place.newer), []).append(place.newer.name)
+    notes = [
+        f"{arm}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, left out: {difference}; run "
+        f"{'them' if len(seeds) > 1 else 'it'} again."
+        for (arm, difference), seeds in left_out.items()
+    ]
+    return notes + [
+        f"{list_names(names)}: a newer attempt {end}; the finished one before it is shown."
+        for end, names in newer.items()
+    ]
+
+
+def describe_end(run: TrackedRun) -> str:
+    """What became of an attempt that did not finish, and why where it says so: `failed (out of memory)`."""
+    verbs = {"interrupted": "was interrupted", "running": "is running", "missing": "could not run"}
+    reason = " ".join(run.tags.get("reason", "").split()).rstrip(".")
+    return verbs.get(run.state, run.state) + (f" ({reason})" if reason else "")
 
 
 def describe_epochs(runs: pd.DataFrame, epochs: pd.DataFrame) -> list[str]:

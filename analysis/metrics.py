@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+COUNTABLE = ("points", "epochs", "parameters", "GFLOPs")  # units in the plural
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -14,7 +16,9 @@ class Metric:
     value_digits: of a stored value.
     difference: the sentence of a difference; {amount} is number and unit, {more} one of `words`, for more and for less.
     quotient: the sentence of a ratio, which is above 1 where the first arm is better.
-    step: between neighbouring values where they are rounded, as epochs are to whole ones; else 0.
+    step: between neighbouring values where they are rounded, as epochs are to whole ones, or below which a difference
+    means nothing where a metric may be the same for every seed, as the memory of a GPU is; else 0.
+    of_machine: whether it depends on the machine, so that only runs of one can be compared.
     """
 
     key: str
@@ -29,6 +33,7 @@ class Metric:
     words: tuple[str, str] = ("higher", "lower")
     quotient: str = ""
     step: float = 0.0
+    of_machine: bool = False
 
     def __post_init__(self) -> None:
         """A metric without a sentence of its own for ratios gets a general one."""
@@ -41,6 +46,11 @@ class Metric:
     def sign(self) -> int:
         """+1 where higher is better, -1 where lower is: a difference times it is an advantage where positive."""
         return 1 if self.better == "higher" else -1
+
+    def with_unit(self, number: str) -> str:
+        """A difference as text with its unit, one of it in the singular: `0.4 points`, `1 epoch`, `0.005`."""
+        unit = self.unit.removesuffix("s") if number == "1" and self.unit in COUNTABLE else self.unit
+        return f"{number} {unit}".rstrip()
 
 
 def overlap(key: str, label: str, phrase: str) -> Metric:
@@ -59,9 +69,10 @@ def cost(
     words: tuple[str, str] = ("more", "less"),
     quotient: str = "",
     step: float = 0.0,
+    of_machine: bool = False,
 ) -> Metric:
     """Something of which less is better."""
-    return Metric(key, label, phrase, unit, 1.0, "lower", digits, digits, sentence, words, quotient, step)
+    return Metric(key, label, phrase, unit, 1.0, "lower", digits, digits, sentence, words, quotient, step, of_machine)
 
 
 def loss(key: str, phrase: str) -> Metric:
@@ -124,6 +135,7 @@ METRICS = {
             0,
             "{first} takes {amount} {more} training time than {second}",
             quotient="{first} trains {ratio} times as fast as {second}",
+            of_machine=True,
         ),
         cost(
             "epoch_seconds",
@@ -133,6 +145,7 @@ METRICS = {
             1,
             "{first} takes {amount} {more} for an epoch than {second}",
             quotient="{first} is {ratio} times as fast in an epoch as {second}",
+            of_machine=True,
         ),
         Metric(
             "images_per_second",
@@ -146,6 +159,7 @@ METRICS = {
             "{first} processes {amount} {more} than {second}",
             ("more", "fewer"),
             "{first} processes {ratio} times as many images a second as {second}",
+            of_machine=True,
         ),
         cost(
             "peak_memory_gib",
@@ -154,6 +168,8 @@ METRICS = {
             "GiB",
             2,
             "{first} uses {amount} {more} memory at its peak than {second}",
+            step=0.01,
+            of_machine=True,
         ),
         cost(
             "parameters",

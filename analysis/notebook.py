@@ -2,9 +2,10 @@
 
 import base64
 import io
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from difflib import get_close_matches
 
 import pandas as pd
 from IPython.display import display
@@ -12,11 +13,14 @@ from IPython.display import display
 from analysis.definition import Definition, read_definitions
 from analysis.figures import Picture, styled
 from analysis.figures.style import DPI
+from analysis.metrics import METRICS
+from analysis.numbers import join
 from analysis.reporting.gather import choose_run, draw, draw_overall, load_material
 from analysis.reporting.material import Material
-from analysis.reporting.overall import describe_overall, validation_and_test_of
+from analysis.reporting.overall import describe_overall
 from analysis.reporting.selection import EXPERIMENTS, select
 from analysis.reporting.tables import arms_table
+from analysis.reporting.trainings import trainings_of
 from analysis.results import Client, ResultsError, list_experiments, load_sheet, make_client, reading
 
 PIXELS_PER_INCH = 110  # on the page
@@ -88,7 +92,7 @@ class Ablation:
             say("No results, no verdicts.")
             return
         for verdict in material.verdicts:
-            notes = [f"   - {note}" for note in verdict.notes]
+            notes = [f"   - {note}" for note in verdict.notes if note not in verdict.sentence]
             head = f"{verdict.number}. *{verdict.hypothesis.claim}*: **{verdict.verdict}**"
             say("\n".join([head, f"   - {verdict.sentence}", *notes]))
         for note in material.results.notes:
@@ -99,40 +103,58 @@ class Ablation:
         material = self.found()
         if material is None:
             return pd.DataFrame()
-        table = arms_table(material.results)
+        table = arms_table(material)
         return pd.DataFrame(table.rows, columns=[column.label for column in table.columns])
 
     def runs(self, metrics: Sequence[str] = ("test/dice_per_image", "threshold", "train_seconds")) -> pd.DataFrame:
         """A row a run: arm, seed, state and some metrics; empty without results."""
         material = self.found()
-        return (
-            pd.DataFrame() if material is None else material.results.runs[["arm", "seed", "state", "reason", *metrics]]
-        )
+        if material is None:
+            return pd.DataFrame()
+        runs = material.results.runs
+        unknown = [metric for metric in metrics if metric not in runs]
+        if unknown:
+            known = [name for name in (*METRICS, "threshold") if name in runs and runs[name].notna().any()]
+            say(f"No run has {join(f'`{name}`' for name in unknown)}; there are {join(f'`{name}`' for name in known)}.")
+        return runs[["arm", "seed", "state", "reason", *(metric for metric in metrics if metric in runs)]]
 
 
 @dataclass(frozen=True)
 class Notebook:
     """The results that a notebook shows: those of one preset, or one experiment.
 
+    experiments: by ablation, of this preset.  held: every experiment with runs, whatever its preset, and its ablation.
     missing: of every ablation without results, or of all where it stands under "", what to run first.
     """
 
     client: Client | None
     experiments: dict[str, str]
+    held: dict[str, str]
     missing: dict[str, str]
     files: dict[str, Definition]
     preset: str | None
 
     def ablation(self, name: str, plan: str | None = None) -> Ablation:
         """One ablation by its name (`loss`), or an experiment (`loss-demo`)."""
-        experiment = self.experiments.get(name, name if name in self.experiments.values() else None)
+        experiment = self.experiments.get(name, name if name in self.held else None)
         if self.client is None or experiment is None:
-            return Ablation(name, None, None, self.missing.get(name) or self.what_to_run(name))
+            return Ablation(name, None, None, self.what_is_there(name))
         try:
             material = load_material(self.client, experiment, plan, self.files)
         except ResultsError as problem:
             return Ablation(name, None, None, str(problem))
         return Ablation(material.results.definition.name, self.client, material, "")
+
+    def what_is_there(self, name: str) -> str:
+        """Of an ablation that cannot be shown: its other experiments, what to run first, or what the name may mean."""
+        others = [f"`{experiment}`" for experiment, ablation in self.held.items() if ablation == name]
+        names = list(dict.fromkeys([*self.files, *self.held.values(), *self.held]))
+        if self.client is not None and names and name not in names:
+            near = get_close_matches(name, names, n=1)
+            guess = f" `{near[0]}` is near." if near else ""
+            return f"Nothing has this name.{guess} There are {join(f'`{one}`' for one in names)}."
+        of_others = f"There are runs of other presets, which {join(others, 'or')} would show. " if others else ""
+        return of_others + (self.missing.get(name) or self.what_to_run(name))
 
     def what_to_run(self, name: str) -> str:
         """The command that makes an ablation's results."""
@@ -154,7 +176,7 @@ class Notebook:
         pictures, notes = draw_overall(materials)
         for picture in pictures:
             show_picture(picture)
-        say(*notes, *describe_overall(validation_and_test_of(materials)))
+        say(*notes, *describe_overall(trainings_of(materials)))
 
 
 def open_notebook(preset: str | None = None) -> Notebook:
@@ -171,22 +193,25 @@ def open_notebook(preset: str | None = None) -> Notebook:
         selection = select(rows, files, (), preset if any(row.num_runs for row in rows) else preset or "demo")
     except ResultsError as problem:
         say(f"**There are no results yet:** {problem}")
-        return Notebook(None, {}, {"": str(problem)}, files, preset)
-    shown = {row.name: row for row in rows if row.name in selection.experiments}
+        return Notebook(None, {}, {}, {"": str(problem)}, files, preset)
+    shown = {row.name: row for row in rows if row.name in selection.experiments and not row.is_deleted}
     if shown:
         say(f"Shown: {', '.join(f'`{name}`' for name in shown)}.", *selection.notes, *problems)
     else:
         say("**There are no results yet**, or none of this preset.", *selection.notes, *problems)
-    missing = {Path(row.command.split()[2]).stem: f"Run first: `{row.command}`" for row in selection.not_run}
+    names = {definition.source: name for name, definition in files.items()}
+    missing = {names[shlex.split(row.command)[2]]: f"Run first: `{row.command}`" for row in selection.not_run}
     newest = next(iter(shown.values())).preset if shown else preset
-    return Notebook(client, {row.ablation: row.name for row in shown.values()}, missing, files, newest)
+    held = {row.name: row.ablation for row in rows if row.num_runs}
+    return Notebook(client, {row.ablation: row.name for row in shown.values()}, held, missing, files, newest)
 
 
 def compare_images(ablation: Ablation, first: str | None = None, second: str | None = None) -> pd.DataFrame:
-    """Every test image's Dice by arm, mean over seeds, and how much better `first` is; the largest differences first.
+    """Every test image's Dice by arm and how much better `first` is, the largest differences first.
 
-    Without names the arms of the first claim are compared, or the first two.  Columns: name, breed where known, first,
-    second, difference; empty where there are no images of both.
+    Values are means over the seeds on which both arms have the image.  Without names the arms of the first claim are
+    compared, or the first two.  Columns: name, breed where known, first, second, difference; empty
+    where there are no images of both.
     """
     material = ablation.found()
     if material is None:
@@ -196,9 +221,13 @@ def compare_images(ablation: Ablation, first: str | None = None, second: str | N
     first, second = first or default[0], second or default[1]
     images = material.images[material.images["arm"].isin([first, second])]
     if images.empty or images["arm"].nunique() < 2:
-        say(*(material.notes or [f"There are no images of both {first} and {second}."]))
+        say(*(material.notes or [f"There are no images of both {first} and {second}; the arms are {join(arms)}."]))
         return pd.DataFrame()
-    table = images.pivot_table(index="name", columns="arm", values="dice", aggfunc="mean")[[first, second]]
+    paired = images.pivot_table(index=["name", "seed"], columns="arm", values="dice")[[first, second]].dropna()
+    if paired.empty:
+        say(f"{first} and {second} have no seed in common.")
+        return pd.DataFrame()
+    table = paired.groupby("name").mean()
     table["difference"] = table[first] - table[second]
     if images["breed"].notna().any():
         table.insert(0, "breed", images.groupby("name")["breed"].first())

@@ -11,19 +11,24 @@ from analysis.definition import Hypothesis
 from analysis.metrics import Metric
 from analysis.statistics import Array, rounding_spread
 
+# What a run was computed on and with, where the runs tell; times and memory can only be compared where these are alike.
+MACHINE = ("device", "host", "threads")
+SAME = 1e-9  # part of the values by which differences that are the same may differ, for floats are not exact
+
 
 @dataclass(frozen=True)
 class Pairs:
     """The values of both arms on their common seeds.
 
     values: (first, second) of each seed, as stored.  problem: why nothing can be compared and what to do, else "".
-    notes: what is missing, a sentence each.
+    notes: what is missing, a sentence each.  unlike: the problem, where it is that the runs were not computed alike.
     """
 
     seeds: tuple[int, ...]
     values: tuple[tuple[float, float], ...]
     problem: str
     notes: tuple[str, ...]
+    unlike: str = ""
 
 
 def pair_up(hypothesis: Hypothesis, metric: Metric, declared_seeds: Iterable[int], runs: pd.DataFrame) -> Pairs:
@@ -36,10 +41,12 @@ def pair_up(hypothesis: Hypothesis, metric: Metric, declared_seeds: Iterable[int
     seeds = sorted(found[arms[0]].keys() & found[arms[1]].keys())
     values = tuple((found[arms[0]][seed], found[arms[1]][seed]) for seed in seeds)
     notes = [note for arm in arms for note in describe_missing(arm, metric, declared_seeds, runs, found[arm])]
+    notes += [note for arm in arms for note in describe_newer(arm, runs)]
     notes += describe_unpaired(arms, found, seeds)
-    problem = find_problem(hypothesis, metric, runs, found, values)
+    unlike = describe_machines(arms, metric, runs, seeds)
+    problem = find_problem(hypothesis, metric, runs, found, values) or unlike
     if problem:
-        return Pairs((), (), problem, tuple(notes))
+        return Pairs((), (), problem, tuple(notes), unlike)
     return Pairs(tuple(seeds), values, "", tuple(notes))
 
 
@@ -71,6 +78,12 @@ def least_spread(hypothesis: Hypothesis, metric: Metric, values: Array) -> float
     return rounding_spread(metric.step) * float(np.sqrt((1 / values**2).mean()))
 
 
+def has_same_differences(hypothesis: Hypothesis, metric: Metric, values: Array) -> bool:
+    """Whether all seeds give the same advantage."""
+    size = 1.0 if hypothesis.ratio else metric.scale * float(np.abs(values).max())
+    return bool(np.ptp(advantages(hypothesis, metric, values)) <= SAME * size)
+
+
 def margin_of(hypothesis: Hypothesis, metric: Metric) -> float:
     """The margin on the scale of `advantages`."""
     return math.log1p(hypothesis.margin) if hypothesis.ratio else hypothesis.margin * metric.scale
@@ -91,6 +104,61 @@ def describe_missing(
         elif metric.key in runs:
             kinds.setdefault(f"finished, but without a number for the {metric.phrase}", []).append(seed)
     return [f"{arm}, {name_seeds(seeds)}: {kind}" for kind, seeds in kinds.items()]
+
+
+def describe_newer(arm: str, runs: pd.DataFrame) -> list[str]:
+    """The finished runs of an arm that stand although they were trained again since, as their reasons say."""
+    if "reason" not in runs:
+        return []
+    rows = runs[(runs["arm"] == arm) & (runs["state"] == "finished")].sort_values("seed")
+    reasons: dict[str, list[int]] = {}
+    for seed, reason in zip(rows["seed"], rows["reason"], strict=True):
+        if isinstance(reason, str) and reason:
+            reasons.setdefault(reason, []).append(int(seed))
+    return [f"{arm}, {name_seeds(seeds)}: finished; {reason}" for reason, seeds in reasons.items()]
+
+
+def differing_machines(
+    arms: tuple[str, str], metric: Metric, runs: pd.DataFrame, seeds: Iterable[int]
+) -> dict[int, dict[str, str]]:
+    """The seeds on which two arms were not computed alike, and in what: {42: {"device": "cpu and NVIDIA H200"}}.
+
+    Empty for metrics that do not depend on it, and where the runs do not tell.
+    """
+    known = [column for column in MACHINE if column in runs]
+    if not metric.of_machine or not known:
+        return {}
+    finished = runs[runs["state"] == "finished"]
+    first, second = (
+        finished[finished["arm"] == arm].drop_duplicates("seed").set_index("seed")[known].to_dict("index")
+        for arm in arms
+    )
+    found: dict[int, dict[str, str]] = {}
+    for seed in seeds:
+        pairs = {column: (write_fact(first[seed][column]), write_fact(second[seed][column])) for column in known}
+        differences = {column: " and ".join(pair) for column, pair in pairs.items() if all(pair) and len({*pair}) > 1}
+        found |= {seed: differences} if differences else {}
+    return found
+
+
+def write_fact(value: object) -> str:
+    """A fact of a run as text; empty where it is not known."""
+    if value is None or value != value:  # NaN
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def describe_machines(arms: tuple[str, str], metric: Metric, runs: pd.DataFrame, seeds: list[int]) -> str:
+    """Why the arms' times or memory cannot be compared: a clause, or "" where they can be."""
+    found = differing_machines(arms, metric, runs, seeds)
+    if not found:
+        return ""
+    facts = [(column, of[column]) for column in MACHINE for of in found.values() if column in of]
+    differences = "; ".join(f"{column} {values}" for column, values in dict.fromkeys(facts))
+    return (
+        f"the runs of {name_seeds(sorted(found))} were not computed alike ({differences}), and the {metric.phrase} "
+        "depends on that; run both arms on one machine, with as many threads"
+    )
 
 
 def describe_unpaired(arms: tuple[str, str], found: Mapping[str, Mapping[int, float]], seeds: list[int]) -> list[str]:
@@ -114,7 +182,9 @@ def find_problem(
     finished = runs[runs["state"] == "finished"]
     idle = [arm for arm in arms if not (finished["arm"] == arm).any()]
     if idle:
-        return f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no finished run; run the ablation again"
+        reason = what_stops(idle, runs)
+        what_to_do = f": {reason}" if reason else "; run the ablation again"
+        return f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no finished run{what_to_do}"
     if metric.key not in runs or finished[metric.key].isna().all():
         return f"no run has {metric.key}; name a metric that the runs have, or train them anew with --rerun"
     empty = [arm for arm in arms if not found[arm]]
@@ -126,6 +196,14 @@ def find_problem(
     if hypothesis.ratio and min(map(min, values)) <= 0:
         return "a ratio needs values above 0, and not all are; declare the claim without `ratio`"
     return ""
+
+
+def what_stops(arms: list[str], runs: pd.DataFrame) -> str:
+    """Why a machine could not do the runs of arms, which the same command on it will not mend; else ""."""
+    rows = runs[runs["arm"].isin(arms)]
+    if "reason" not in rows or not len(rows) or not (rows["state"] == "missing").all():
+        return ""
+    return "; ".join(dict.fromkeys(reason for reason in rows["reason"] if isinstance(reason, str) and reason))
 
 
 def name_seeds(seeds: list[int]) -> str:

@@ -7,6 +7,7 @@ and PDF.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.definition import Definition, read_definitions
@@ -22,47 +23,56 @@ from analysis.reporting.selection import EXPERIMENTS, Selection, select
 from analysis.results import Client, ResultsError, list_experiments, make_client, reading
 
 
+@dataclass(frozen=True)
+class Extent:
+    """What of the chosen experiments is written: of which plan, the figures alone, with sheets of predictions."""
+
+    plan: str | None
+    figures_only: bool
+    photos: bool
+
+
 def write_report(
-    client: Client, experiments: Sequence[str], output: Path, *, plan: str | None = None, figures_only: bool = False
+    client: Client,
+    experiments: Sequence[str],
+    output: Path,
+    *,
+    plan: str | None = None,
+    figures_only: bool = False,
+    photos: bool = True,
 ) -> Path:
     """Writes the report of these experiments into a folder and returns it.
 
     plan: of the experiments' plans the one to show, instead of the newest.  figures_only: only `output/figures`; what
-    else is there stays.  Raises ResultsError where nothing can be shown, FolderError or OSError where the folder
-    cannot be written.
+    else is there stays.  photos: also sheets of predictions, which show images of the dataset.  Raises
+    ResultsError where nothing can be shown, FolderError or OSError where the folder cannot be written.
     """
     files, problems = read_definitions(EXPERIMENTS)
-    return write_selection(
-        client, Selection(tuple(experiments), notes=tuple(problems)), files, output, plan, figures_only
-    )
+    selection = Selection(tuple(experiments), notes=tuple(problems))
+    return write_selection(client, selection, files, output, Extent(plan, figures_only, photos))
 
 
 def write_selection(
-    client: Client,
-    selection: Selection,
-    files: Mapping[str, Definition],
-    output: Path,
-    plan: str | None,
-    figures_only: bool,
+    client: Client, selection: Selection, files: Mapping[str, Definition], output: Path, extent: Extent
 ) -> Path:
     """The report of what was chosen."""
-    materials, problems = load_materials(client, selection.experiments, plan, files)
+    materials, problems = load_materials(client, selection.experiments, extent.plan, files)
     if not materials:
         raise ResultsError("\n".join([*selection.notes, *(problems or [nothing_yet(selection)])]))
     materials.sort(key=section_order)
-    is_stale = (lambda name: name.startswith(f"{FOLDER}/")) if figures_only else (lambda name: True)
+    is_stale = (lambda name: name.startswith(f"{FOLDER}/")) if extent.figures_only else (lambda name: True)
     with replaced(output, is_stale) as folder:
-        sections = [make_section(client, material, folder) for material in materials]
+        sections = [make_section(client, material, folder, photos=extent.photos) for material in materials]
         pictures, left_out = draw_overall(materials)
         plates = save_pictures(pictures, folder)
-        if not figures_only:
+        if not extent.figures_only:
             write_documents(build_report(materials, sections, plates, selection, [*problems, *left_out]), folder)
     return output
 
 
-def make_section(client: Client, material: Material, folder: Path) -> Section:
+def make_section(client: Client, material: Material, folder: Path, *, photos: bool) -> Section:
     """An ablation's section, its figures saved."""
-    pictures, left_out = draw(client, material)
+    pictures, left_out = draw(client, material, photos=photos)
     return section_of(material, save_pictures(pictures, folder), left_out)
 
 
@@ -83,6 +93,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--plan", help="of an experiment's plans this one, instead of the newest")
     parser.add_argument("--output", type=Path, default=Path("report"), help="the folder to write")
     parser.add_argument("--figures-only", action="store_true", help="the figures alone, as PNG and PDF")
+    parser.add_argument(
+        "--without-photos", action="store_true", help="no sheets of predictions, which show images of the dataset"
+    )
     return parser.parse_args(arguments)
 
 
@@ -95,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             client = make_client()
             selection = select(list_experiments(client), files, asked.ablations, asked.preset)
         selection = Selection(selection.experiments, selection.not_run, (*selection.notes, *problems))
-        write_selection(client, selection, files, asked.output, asked.plan, asked.figures_only)
+        extent = Extent(asked.plan, asked.figures_only, not asked.without_photos)
+        write_selection(client, selection, files, asked.output, extent)
     except ResultsError as error:
         problem = str(error)
     except FolderError as error:

@@ -18,7 +18,7 @@ RATIO_DIGITS = 2
 
 
 def describe(verdict: Verdict, num_hypotheses: int, problem: str) -> str:
-    """The verdict's sentence.  problem: why nothing could be compared, else ""."""
+    """The verdict's sentence.  problem: why nothing could be compared, or nothing said of other seeds, else ""."""
     hypothesis, metric = verdict.hypothesis, verdict.metric
     if verdict.estimate is None:
         return f"{hypothesis.first} against {hypothesis.second}, {metric.phrase}: inconclusive, because {problem}."
@@ -26,15 +26,16 @@ def describe(verdict: Verdict, num_hypotheses: int, problem: str) -> str:
     if verdict.interval is None or verdict.verdict_interval is None:
         statement, _ = state(verdict, (verdict.estimate, verdict.estimate))
         return f"{statement} ({seeds}): inconclusive, because one seed does not show the spread; run two more at least."
-    statement, shown = state(verdict, verdict.interval)
-    level = f"{100 * SHOWN_LEVEL:g} %"
-    evidence = f"{level} interval {shown}" if verdict.interval[0] < verdict.interval[1] else "the same on all"
-    separator = ", " if verdict.interval[0] < verdict.interval[1] else " "
-    if verdict.verdict == "inconclusive":
+    statement, shown = state(verdict, (verdict.estimate, verdict.estimate) if problem else verdict.interval)
+    has_width = verdict.interval[0] < verdict.interval[1] and not problem
+    evidence = f"{write_level(SHOWN_LEVEL)} interval {shown}, " if has_width else "the same on all "
+    if problem:
+        end = f"inconclusive, because {problem}"
+    elif verdict.verdict == "inconclusive":
         end = f"inconclusive{stricter(verdict, num_hypotheses)}{outlook(verdict)}"
     else:
         end = f"{verdict.verdict}{standing(verdict)}"
-    return f"{statement} ({evidence}{separator}{seeds}): {end}."
+    return f"{statement} ({evidence}{seeds}): {end}."
 
 
 def state(verdict: Verdict, interval: tuple[float, float]) -> tuple[str, str]:
@@ -54,8 +55,13 @@ def state(verdict: Verdict, interval: tuple[float, float]) -> tuple[str, str]:
     if verdict.estimate < 0:
         numbers = (-verdict.estimate, -interval[1], -interval[0])
     number, low, high = write_numbers(numbers, (-verdict.margin, 0.0, verdict.margin), metric.digits)
-    amount = f"{number} {metric.unit}".rstrip()
-    return metric.difference.format(amount=amount, more=metric.words[less], **names), f"{low} to {high}"
+    statement = metric.difference.format(amount=metric.with_unit(number), more=metric.words[less], **names)
+    return statement, f"{low} to {high}"
+
+
+def write_level(level: float) -> str:
+    """`95 %`, `99.17 %`, as everywhere."""
+    return f"{100 * level:.2f}".rstrip("0").rstrip(".") + " %"
 
 
 def standing(verdict: Verdict) -> str:
@@ -83,7 +89,7 @@ def stricter(verdict: Verdict, num_hypotheses: int) -> str:
     if str(decide(low, high, margin, verdict.hypothesis.same)) == "inconclusive":
         return ""
     _, interval = state(verdict, verdict.verdict_interval)
-    return f" at the {100 * verdict.level:.3g} % level that {num_hypotheses} claims ask for ({interval})"
+    return f" at the {write_level(verdict.level)} level that {num_hypotheses} claims ask for ({interval})"
 
 
 def on_scale(verdict: Verdict, *values: float) -> list[float]:

@@ -1,6 +1,7 @@
 """Verdicts and outlooks as the terminal shows them."""
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Group
@@ -42,52 +43,61 @@ def note_line(numbers: Sequence[str], note: str) -> Text:
     return Text(f"Note on {', '.join(numbers)}: {note}", "dim")
 
 
-def show_outlooks(outlooks: Sequence[Outlook], left_out: Collection[str] = ()) -> Group:
-    """What the seeds can show of each hypothesis, and a warning for each that they cannot settle.
-
-    left_out: arms that will have no run.
-    """
+def show_outlooks(outlooks: Sequence[Outlook]) -> Group:
+    """What the seeds can show of each hypothesis, what is settled, and a warning for each that they cannot settle."""
     if not outlooks:
         return Group(Text("No hypothesis is declared, so there will be no verdict.", WARNING), Text())
-    seeds = outlooks[0].num_seeds
+    numbers = {outlook.num_seeds for outlook in outlooks}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("hypothesis")
-    for header in ("margin", "spread\nover seeds", "smallest\nthat shows", "seeds for\nthe margin"):
+    headers = ("margin", "spread\nover seeds", "smallest\nthat shows", "seeds for\nthe margin")
+    for header in (*(["seeds"] if len(numbers) > 1 else []), *headers):
         table.add_column(header, justify="right", no_wrap=True)
     for outlook in outlooks:
-        table.add_row(*map(Text, outlook_cells(outlook)), style=WARNING if warn(outlook, left_out) else None)
-    title = f"What {seeds} seed{'s' * (seeds != 1)} can show"
-    warnings = (Text(warning, WARNING) for outlook in outlooks if (warning := warn(outlook, left_out)))
-    return Group(Text(title, "italic"), table, Text(describe_sources(outlooks)), *warnings, Text())
+        number, claim, *cells = outlook_cells(outlook)
+        seeds = [str(outlook.num_seeds)] if len(numbers) > 1 else []
+        table.add_row(*map(Text, (number, claim, *seeds, *cells)), style=WARNING if warn(outlook) else None)
+    only = min(numbers)
+    title = f"What {only} seed{'s' * (only != 1)} can show" if len(numbers) == 1 else "What the seeds can show"
+    warnings = (Text(warning, WARNING) for outlook in outlooks if (warning := warn(outlook)))
+    lines = [line for line in (describe_sources(outlooks), describe_settled(outlooks)) if line]
+    return Group(Text(title, "italic"), table, *map(Text, lines), *warnings, Text())
 
 
 def describe_sources(outlooks: Sequence[Outlook]) -> str:
-    """Where the spreads are from, and of which hypotheses."""
+    """Where the spreads are from, and for which hypotheses."""
     sources: dict[str, list[str]] = {}
     for outlook in outlooks:
         sources.setdefault(outlook.spread_source, []).append(str(outlook.number))
-    parts = [f"{', '.join(numbers)} {source}" for source, numbers in sources.items()]
-    return f"Spread of {'; '.join(parts)}."
+    parts = [
+        f"{source} for hypothes{'i' if len(numbers) == 1 else 'e'}s {', '.join(numbers)}"
+        for source, numbers in sources.items()
+    ]
+    return f"Spread: {'; '.join(parts)}."
 
 
-def warn(outlook: Outlook, left_out: Collection[str]) -> str:
+def describe_settled(outlooks: Sequence[Outlook]) -> str:
+    """The verdicts that the finished runs give already; empty where they give none."""
+    found = [outlook.verdict for outlook in outlooks if outlook.is_settled]
+    parts = [f"{verdict.number} {verdict.verdict} ({len(verdict.seeds)} seeds)" for verdict in found if verdict]
+    return f"Settled by finished runs: {', '.join(parts)}." if parts else ""
+
+
+def warn(outlook: Outlook) -> str:
     """Why a hypothesis may stay open, in a line, for the table has the numbers; empty where it will be settled."""
-    missing = [arm for arm in (outlook.hypothesis.first, outlook.hypothesis.second) if arm in left_out]
-    if missing:
-        return f"Hypothesis {outlook.number}: {' and '.join(missing)} will have no run, so nothing can be compared."
     needed = outlook.seeds_needed
     if outlook.decidable:
         return ""
-    if needed is None:
+    if needed is None or outlook.smallest is None or outlook.is_final or outlook.is_near:
         return outlook.sentence
-    subject, enough = f"Hypothesis {outlook.number}", name_seeds((needed, needed))
-    if outlook.num_seeds < 2 or outlook.smallest is None:
-        return f"{subject}: one seed decides nothing; {enough} would settle the margin."
+    subject, enough, seeds = f"Hypothesis {outlook.number}", name_seeds(needed), f"{outlook.num_seeds} seeds"
     if outlook.hypothesis.same:
-        return f"{subject}: {outlook.num_seeds} seeds cannot show that the arms are the same; {enough} would."
+        return f"{subject}: {seeds} cannot show that the arms are the same; {enough} would."
+    if outlook.smallest == math.inf:
+        return f"{subject}: no difference can show with {seeds}; {enough} would settle the margin."
     return (
-        f"{subject} will probably stay open with {outlook.num_seeds} seeds unless the advantage is {reach(outlook)} or "
+        f"{subject} will probably stay open with {seeds} unless the advantage is {reach(outlook)} or "
         f"more; {enough} would settle the margin."
     )
 
@@ -95,30 +105,27 @@ def warn(outlook: Outlook, left_out: Collection[str]) -> str:
 def outlook_cells(outlook: Outlook) -> list[str]:
     """Number, claim, margin, spread, smallest advantage that shows, seeds that meet the margin."""
     hypothesis, needed = outlook.hypothesis, outlook.seeds_needed
-    margin = f"ratio {1 + hypothesis.margin:g}" if hypothesis.ratio else amount(outlook, scaled_margin(outlook))
+    margin = f"{1 + hypothesis.margin if hypothesis.ratio else hypothesis.margin * outlook.metric.scale:g}"
+    margin = f"ratio {margin}" if hypothesis.ratio else outlook.metric.with_unit(margin)
     if outlook.spread is None:
         spread = "–"
     else:
         spread = f"{100 * outlook.spread:.2g} %" if hypothesis.ratio else amount(outlook, outlook.spread)
     smallest = "–" if outlook.smallest is None or hypothesis.same else reach(outlook)
-    seeds = "–" if needed is None else name_seeds((needed, needed)).removesuffix(" seeds")
+    seeds = "–" if needed is None else name_seeds(needed).removesuffix(" seeds")
     return [str(outlook.number), hypothesis.claim, margin, spread, smallest, seeds]
 
 
 def reach(outlook: Outlook) -> str:
     """The smallest advantage that is likely to show."""
     assert outlook.smallest is not None
+    if outlook.smallest == math.inf:
+        return "none"
     if outlook.hypothesis.ratio:
         return f"ratio {write(outlook.smallest, RATIO_DIGITS)}"
     return amount(outlook, outlook.smallest)
 
 
-def scaled_margin(outlook: Outlook) -> float:
-    """The margin in the metric's unit."""
-    return outlook.hypothesis.margin * outlook.metric.scale
-
-
 def amount(outlook: Outlook, value: float) -> str:
     """A difference with its unit, with no more digits than it needs."""
-    text = write(value, choose_digits(2 * value, outlook.metric.digits))
-    return f"{text} {outlook.metric.unit}".rstrip()
+    return outlook.metric.with_unit(write(value, choose_digits(2 * value, outlook.metric.digits)))

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import statistics
 from analysis.definition import Definition, Hypothesis
 from analysis.metrics import Metric, metric_of
-from analysis.pairing import Pairs, advantages, least_spread, margin_of, pair_up
+from analysis.pairing import SAME, Pairs, advantages, has_same_differences, least_spread, margin_of, pair_up
 from analysis.sentences import describe
 from analysis.statistics import Array
 
@@ -28,7 +28,7 @@ class Verdict:
     the metric's unit (positive: the claim's direction), or how many times (above 1).  estimate: their mean; of ratios
     the geometric one.  interval: at 95 %.  verdict_interval: at `level`, 1 - 0.05 / k, which decides.  margin: in the
     same unit; of ratios 1 + m.  seeds_needed: only where inconclusive; MAX_SEEDS + 1 stands for more.  sentence: to be
-    quoted.  notes: what a reader has to know beside it.
+    quoted.  notes: what a reader has to know beside it.  unlike: why times or memory were not compared: the machines.
     """
 
     number: int
@@ -47,6 +47,7 @@ class Verdict:
     seeds_needed: tuple[int, int] | None
     sentence: str
     notes: tuple[str, ...]
+    unlike: str = ""
 
 
 def judge(definition: Definition, runs: pd.DataFrame) -> list[Verdict]:
@@ -60,7 +61,8 @@ def judge(definition: Definition, runs: pd.DataFrame) -> list[Verdict]:
         metric = metric_of(hypothesis.metric)
         pairs = pair_up(hypothesis, metric, definition.seeds, runs)
         verdict = compare(number, hypothesis, metric, pairs, level)
-        sentence = describe(verdict, len(definition.hypotheses), pairs.problem)
+        problem = pairs.problem or describe_no_spread(verdict)
+        sentence = describe(verdict, len(definition.hypotheses), problem)
         verdicts.append(replace(verdict, sentence=sentence))
     return verdicts
 
@@ -87,6 +89,7 @@ def compare(number: int, hypothesis: Hypothesis, metric: Metric, pairs: Pairs, l
         seeds_needed=None,
         sentence="",
         notes=(*pairs.notes, *([pairs.problem] if pairs.problem else [])),
+        unlike=pairs.unlike,
     )
     return verdict if len(differences) < 2 else decide(verdict, differences, margin)
 
@@ -97,8 +100,9 @@ def decide(verdict: Verdict, differences: Array, margin: float) -> Verdict:
     least = least_spread(verdict.hypothesis, verdict.metric, np.array(verdict.values))
     shown = statistics.paired_interval(differences, statistics.SHOWN_LEVEL, least)
     deciding = statistics.paired_interval(differences, verdict.level, least)
-    decision = str(statistics.decide(*deciding, margin, verdict.hypothesis.same))
-    is_open = decision == "inconclusive"
+    no_spread = describe_no_spread(verdict)
+    decision = "inconclusive" if no_spread else str(statistics.decide(*deciding, margin, verdict.hypothesis.same))
+    is_open = decision == "inconclusive" and not no_spread
     return replace(
         verdict,
         verdict=decision,
@@ -106,8 +110,27 @@ def decide(verdict: Verdict, differences: Array, margin: float) -> Verdict:
         verdict_interval=as_pair(deciding, ratio),
         sign_flip_p=statistics.sign_flip_p(differences),
         seeds_needed=statistics.seeds_still_needed(differences, margin, verdict.level, least) if is_open else None,
-        notes=(*verdict.notes, *describe_steps(verdict, differences, least)),
+        notes=(*verdict.notes, *([no_spread] if no_spread else describe_steps(verdict, differences, least))),
     )
+
+
+def describe_no_spread(verdict: Verdict) -> str:
+    """What is odd where all seeds give the same difference although the metric depends on luck; else "".
+
+    Then nothing shows how far other seeds may be off, and an interval without width would be a certainty that nobody
+    has: mostly the seed is not used, or the arms are the same.
+    """
+    metric, num_seeds = verdict.metric, len(verdict.seeds)
+    if num_seeds < 2 or metric.key in WITHOUT_NOISE or metric.step:
+        return ""
+    values = np.array(verdict.values)
+    if not has_same_differences(verdict.hypothesis, metric, values):
+        return ""
+    if np.ptp(values, axis=0).max() <= SAME * np.abs(values).max():
+        return f"both arms give the same value on all {num_seeds} seeds, as if the seed were not used"
+    if np.abs(values[:, 0] - values[:, 1]).max() <= SAME * np.abs(values).max():
+        return f"the arms give the same values on all {num_seeds} seeds, as if they did not differ"
+    return f"all {num_seeds} seeds give exactly the same difference, which luck hardly does; check what the runs are"
 
 
 def as_pair(interval: tuple[Array, Array], ratio: bool) -> tuple[float, float]:
@@ -118,17 +141,17 @@ def as_pair(interval: tuple[Array, Array], ratio: bool) -> tuple[float, float]:
 
 
 def describe_steps(verdict: Verdict, differences: Array, least: float) -> Iterator[str]:
-    """Notes where the differences vary less than rounding makes them, or are equal, or of two kinds only."""
+    """Notes where the differences vary less than rounding makes them, or are of two kinds only."""
     num_kinds, num_seeds = len(np.unique(differences.round(12))), len(differences)
-    if verdict.metric.key in WITHOUT_NOISE:
+    metric = verdict.metric
+    if metric.key in WITHOUT_NOISE:
         return
     if float(statistics.mean_and_spread(differences)[1]) < least:
+        steps = "whole numbers" if metric.step == 1 else f"steps of {metric.step:g} {metric.unit}"
         yield (
-            f"the {num_seeds} differences vary less than whole numbers can tell: the interval is as wide as rounding "
+            f"the {num_seeds} differences vary less than {steps} can tell: the interval is as wide as rounding "
             "alone makes it"
         )
-    elif num_kinds == 1:
-        yield f"all {num_seeds} seeds give the same difference, so the interval has no width; other seeds may differ"
     elif num_kinds == 2 < num_seeds:
         yield (
             f"the {num_seeds} differences take only two values; the interval presumes finer steps, so its level is "

@@ -147,7 +147,7 @@ def test_the_plan_is_shown_without_training(folder, first_call):
         "so far 1 diverged",
         "9 training, 3 validation, 8 test images; none unreadable",
         "What 2 seeds can show",
-        "Spread of 1, 2 assumed",
+        "Spread: assumed for hypotheses 1, 2",
         "Nothing was trained",
     ):
         assert part in said

@@ -12,7 +12,8 @@ from analysis.figures.output import LeftOutError, Picture, Subject, seeds_senten
 from analysis.figures.style import Look, Options
 
 MOST_BREEDS = 40  # more rows do not fit a page; then the hardest and the easiest are shown
-ROW = 0.17  # inches
+ROW = 0.17  # inches a line of a name
+NAME_WIDTH = 40
 ARMS_HEIGHT = 0.56  # of a row's height, over which the arms are spread
 
 
@@ -59,7 +60,7 @@ def plot_breeds(axes: Axes, images: pd.DataFrame, looks: Mapping[str, Look]) -> 
         axes.plot(here["mean"], heights, markeredgecolor="white", markeredgewidth=0.2, label=arm, **mark)
     between = f"… {left_out} breeds between …"
     names = [between if breed is None else f"{breed} ({num_images[breed]})" for breed in rows]
-    style.label_rows(axes, [style.wrap(name, 40) for name in names])
+    style.label_rows(axes, [style.wrap(name, NAME_WIDTH) for name in names])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.set_xlabel("test per-image Dice")
 
@@ -67,9 +68,9 @@ def plot_breeds(axes: Axes, images: pd.DataFrame, looks: Mapping[str, Look]) -> 
 @style.styled()
 def breeds_picture(subject: Subject, images: pd.DataFrame, name: str) -> Picture:
     """Dice by breed.  Raises LeftOutError where fewer than two breeds are known."""
-    shown = of_finished(images, subject, "a table of its test images")
+    shown = of_finished(images, subject, "a table of its test images", "dice")
     num_unknown = int(shown["breed"].isna().sum())
-    shown = shown.dropna(subset=["breed", "dice"])
+    shown = shown.dropna(subset="breed")
     shown = shown.assign(breed=shown["breed"].astype(str))
     num_breeds = shown["breed"].nunique()
     if num_breeds < 2:
@@ -77,13 +78,14 @@ def breeds_picture(subject: Subject, images: pd.DataFrame, name: str) -> Picture
             "the breeds of the test images are not known" if num_breeds == 0 else "there is only one breed"
         )
     num_rows = min(num_breeds, MOST_BREEDS + 1)
-    figure = style.new_figure(style.COLUMN, ROW * num_rows + 0.5)
+    num_lines = max(style.wrap(f"{breed} (9999)", NAME_WIDTH).count("\n") + 1 for breed in shown["breed"].unique())
+    figure = style.new_figure(style.COLUMN, ROW * num_rows * num_lines + 0.5)
     plot_breeds(figure.subplots(), shown, subject.looks)
     style.add_legend(figure, subject.looks, lines=False)
     sentences = [
         "Mean test Dice by breed, the hardest at the bottom, with the number of its test images.",
         "Markers: mean over the seeds; lines: from the lowest seed to the highest (no interval).",
         f"{num_unknown:,} rows without a breed are left out." if num_unknown else "",
-        seeds_sentence(subject.runs, subject.looks),
+        seeds_sentence(subject.runs, subject.looks, shown, "no table with breeds"),
     ]
     return subject.picture(name, "test Dice by breed", figure, sentences)

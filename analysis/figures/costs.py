@@ -86,7 +86,8 @@ def compute_picture(subject: Subject, epochs: pd.DataFrame, name: str) -> Pictur
     rule = "A multiplication and its addition are two operations" + (
         f"; a forward and a backward pass are taken as {FORWARDS} forward passes, for each training image and epoch."
         if "training" in label
-        else "; the number of training images is not known for all runs, so this is one forward pass of one image."
+        else "; the number of training images or of epochs is not known for all runs, so this is one forward pass of "
+        "one image."
     )
     return cost_picture(subject, name, "test Dice against compute", runs, costs, label, rule)
 
@@ -110,6 +111,6 @@ def cost_picture(
         f"{what[0].upper()}{what[1:]}.",
         "Small markers: seeds; large hollow markers: means over the seeds; no interval is drawn.",
         remark,
-        seeds_sentence(subject.runs, subject.looks, PRIMARY),
+        seeds_sentence(subject.runs, subject.looks, runs[costs.notna()]),
     ]
     return subject.picture(name, what, figure, sentences)

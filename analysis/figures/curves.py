@@ -9,16 +9,16 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.figures import style
-from analysis.figures.output import LeftOutError, Picture, Subject, count, finished, seeds_sentence
+from analysis.figures.output import LeftOutError, Picture, Subject, count, finished, of_runs, seeds_sentence
 from analysis.figures.style import Look
 from analysis.metrics import metric_of
 
 MARKERS_A_CURVE = 6
 MANY_EPOCHS = 100  # from here on lines are thinner, so that noisy ones do not run into each other
 HEIGHT = 2.1  # inches, without the legend
-BAND = (
-    "Thick lines: mean of finished runs; bands: from the lowest to the highest (no interval); thin lines: single runs."
-)
+LINES = "Thick lines: mean of finished runs; thin lines: single runs"
+BAND = "bands: from the lowest to the highest (no interval)."
+NO_BAND = "no interval is drawn."
 
 
 def plot_curves(axes: Axes, epochs: pd.DataFrame, runs: pd.DataFrame, metric: str, looks: Mapping[str, Look]) -> None:
@@ -53,9 +53,7 @@ def select(
     chosen = epochs[(epochs["metric"] == metric) & epochs["arm"].isin(list(looks))].sort_values(["seed", "epoch"])
     value = chosen["value"].astype(float).replace([np.inf, -np.inf], np.nan)
     chosen = chosen.assign(value=value)
-    ended = pd.MultiIndex.from_frame(finished(runs, looks)[["arm", "seed"]])
-    is_finished = pd.MultiIndex.from_frame(chosen[["arm", "seed"]]).isin(ended)
-    return chosen, pd.Series(is_finished, index=chosen.index, dtype=bool)
+    return chosen, of_runs(chosen, finished(runs, looks))
 
 
 def draw_seeds(axes: Axes, of_arm: pd.DataFrame, one: Look) -> None:
@@ -137,15 +135,17 @@ def curves_picture(subject: Subject, epochs: pd.DataFrame, metric: str, name: st
     style.add_legend(figure, looks)
     what = metric_of(metric).phrase
     unfinished = chosen[~is_finished].dropna(subset="value")[["arm", "seed"]].drop_duplicates()
+    drawn = chosen[is_finished].dropna(subset="value")
+    has_mean, has_band = len(drawn) > 0, (drawn.groupby("arm")["seed"].nunique() > 1).any()
     dotted = (
-        f"Dotted, ending in a cross: {count(len(unfinished), 'run')} that did not finish, in neither mean nor band."
+        f"Dotted, ending in a cross: {count(len(unfinished), 'unfinished run')}, in neither mean nor band."
         if len(unfinished)
         else ""
     )
     sentences = [
         f"{what[0].upper()}{what[1:]} over the epochs.",
-        BAND,
-        seeds_sentence(subject.runs, looks),
+        f"{LINES}; {BAND if has_band else NO_BAND}" if has_mean else NO_BAND.capitalize(),
+        seeds_sentence(subject.runs, looks, drawn, "no epochs"),
         dotted,
     ]
     return subject.picture(name, what, figure, sentences)

@@ -70,6 +70,7 @@ def plot_differences(axes: Axes, verdicts: Sequence[Verdict]) -> None:
     for row, verdict in enumerate(verdicts):
         draw_row(axes, row, verdict)
     style.label_rows(axes, [row_name(verdict) for verdict in verdicts])
+    axes.tick_params(axis="y", pad=6)  # clear of arrowheads
     if is_ratio:
         style.write_log_axis(axes.xaxis, low, high)
     else:
@@ -106,7 +107,7 @@ def draw_row(axes: Axes, row: int, verdict: Verdict) -> None:
         heights,
         linestyle="none",
         marker="o",
-        color=style.COLOURS[0],
+        color=style.INK,  # colours stand for arms
         markersize=style.SEED_SIZE,
         markeredgecolor="white",
         markeredgewidth=0.3,
@@ -157,17 +158,41 @@ def differences_picture(subject: Subject, verdicts: Sequence[Verdict], name: str
     all_axes = figure.subplots(len(groups), 1, squeeze=False, height_ratios=[height + 0.1 for height in heights])[:, 0]
     for axes, (_, rows) in zip(all_axes, groups, strict=True):
         plot_differences(axes, rows)
+    return subject.picture(name, "paired differences", figure, describe(groups))
+
+
+def describe(groups: Sequence[tuple[str, Sequence[Verdict]]]) -> list[str]:
+    """The caption: what is drawn, and nothing else."""
+    verdicts = [verdict for _, rows in groups for verdict in rows]
+    ratio = any(verdict.hypothesis.ratio for verdict in verdicts)
     numbers = sorted({len(verdict.seeds) for verdict in verdicts})
     seeds = count(numbers[-1], "seed") if len(numbers) == 1 else f"{numbers[0]} to {count(numbers[-1], 'seed')}"
-    num_hypotheses = count(len(verdicts), "hypothesis", "hypotheses")
-    level = 100 * verdicts[0].level
-    sentences = [
-        "Paired differences, positive where they are in the claim's direction.",
-        "Dots: the advantage on each seed; diamonds: the mean (of ratios, the geometric one).",
-        "Thick bars: 95 % t interval of the mean; thin bars: the t interval that the verdict is read off, "
-        f"{level:.4g} % for {num_hypotheses}.",
-        "Grey: from minus to plus the margin (of ratios, from its inverse), where a difference is of no practical use.",
-        "An arrowhead: the interval goes on beyond the axis.",
-        f"n = {seeds} a comparison.",
-    ]
-    return subject.picture(name, "paired differences", figure, sentences)
+    sentences = ["Paired differences, positive where they are in the claim's direction."]
+    if any(verdict.advantages for verdict in verdicts):
+        sentences.append("Dots: the advantage on each seed.")
+    if any(verdict.estimate is not None for verdict in verdicts):
+        sentences.append(f"Diamonds: the mean{' (of ratios, the geometric one)' if ratio else ''}.")
+    sentences += describe_intervals(verdicts)
+    inverse = " (of ratios, from its inverse)" if ratio else ""
+    sentences.append(f"Grey: from minus to plus the margin{inverse}, where a difference is of no practical use.")
+    if any(leaves_axis(rows) for _, rows in groups):
+        sentences.append("An arrowhead: the interval goes on beyond the axis.")
+    return [*sentences, f"n = {seeds} a comparison."]
+
+
+def describe_intervals(verdicts: Sequence[Verdict]) -> list[str]:
+    """What the bars are, and that there are none."""
+    sentences = []
+    if any(verdict.interval is not None for verdict in verdicts):
+        sentences.append("Thick bars: 95 % t interval of the mean.")
+    if any(verdict.verdict_interval is not None for verdict in verdicts):
+        level = f"{100 * verdicts[0].level:.4g} % for {count(len(verdicts), 'hypothesis', 'hypotheses')}"
+        sentences.append(f"Thin bars: the t interval that the verdict is read off, {level}.")
+    return sentences or ["No interval is drawn: it takes two seeds that both arms have finished."]
+
+
+def leaves_axis(verdicts: Sequence[Verdict]) -> bool:
+    """Whether an interval of the rows of one axis ends outside of it."""
+    low, high = axis_limits(verdicts)
+    ends = [end for verdict in verdicts for end in (*(verdict.interval or ()), *(verdict.verdict_interval or ()))]
+    return any(end < low or end > high for end in ends)

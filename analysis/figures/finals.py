@@ -63,7 +63,8 @@ def plot_finals(
 def final_picture(subject: Subject, name: str, metric: str = PRIMARY) -> Picture:
     """A final metric of all arms.  Raises LeftOutError where no finished run has it."""
     runs, looks = subject.runs, subject.looks
-    if finished(runs, looks)[metric].isna().all():
+    drawn = finished(runs, looks).dropna(subset=metric)
+    if drawn.empty:
         raise LeftOutError(f"no finished run has {metric}")
     figure = style.new_figure(style.COLUMN, style.rows_height(style.arm_names(looks)) + 0.5)
     plot_finals(figure.subplots(), runs, metric, looks)
@@ -72,7 +73,7 @@ def final_picture(subject: Subject, name: str, metric: str = PRIMARY) -> Picture
         f"{what[0].upper()}{what[1:]} of every run.",
         "Markers: seeds; bars: their mean; grey lines join the runs of one seed.",
         "No interval is drawn: arms are compared seed by seed, and the intervals are those of the paired differences.",
-        seeds_sentence(runs, looks, metric),
+        seeds_sentence(runs, looks, drawn),
     ]
     return subject.picture(name, what, figure, sentences)
 
@@ -114,17 +115,18 @@ def table_picture(subject: Subject, name: str, arms: Iterable[str]) -> Picture:
     """The test results that the report prints, of every seed.  Raises LeftOutError where no such run finished."""
     looks = subject.looks_of(arms)
     runs = finished(subject.runs, looks).reindex(columns=["arm", "seed", *TABLE])
+    runs = runs.dropna(subset=list(TABLE), how="all")
     blocks = [
         (style.wrap(arm, 60), table_rows(of_arm, TABLE)) for arm in looks if len(of_arm := runs[runs["arm"] == arm])
     ]
     if not blocks:
-        raise LeftOutError("none of its runs has finished")
+        raise LeftOutError("no finished run has test results")
     num_lines = 2 + sum(len(rows) + 1 for _, rows in blocks)
     figure = style.new_figure(style.COLUMN, 0.135 * num_lines + 0.1)
     draw_table(figure, blocks, list(TABLE.values()))
     sentences = [
         "Test Dice: mean over images and of summed counts, both at each run's own threshold, and the report's mean "
         "over batches at a threshold of 0.4.",
-        seeds_sentence(subject.runs, looks),
+        seeds_sentence(subject.runs, looks, runs),
     ]
     return subject.picture(name, "test results", figure, sentences)

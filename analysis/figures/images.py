@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from analysis.figures import style
-from analysis.figures.output import LeftOutError, Picture, Subject, count, finished, seeds_sentence
+from analysis.figures.output import LeftOutError, Picture, Subject, count, finished, of_runs, seeds_sentence
 from analysis.figures.style import Look, Options
 
 REPORTED_THRESHOLD = 0.4
@@ -63,7 +63,7 @@ def plot_thresholds(axes: Axes, curves: pd.DataFrame, runs: pd.DataFrame, looks:
 @style.styled()
 def threshold_picture(subject: Subject, curves: pd.DataFrame, name: str) -> Picture:
     """The threshold curves.  Raises LeftOutError where no finished run has one."""
-    shown = of_finished(curves, subject, "a threshold curve")
+    shown = of_finished(curves, subject, "a threshold curve", "dice_per_image")
     figure = style.new_figure(style.COLUMN, HEIGHT)
     plot_thresholds(figure.subplots(), shown, subject.runs, subject.looks)
     style.add_legend(figure, subject.looks)
@@ -71,7 +71,7 @@ def threshold_picture(subject: Subject, curves: pd.DataFrame, name: str) -> Pict
         "Validation Dice over the threshold.",
         "Thick lines: mean over the finished runs; thin lines: single runs; no interval is drawn.",
         f"Markers: each run's threshold on the test images; vertical line: the report's {REPORTED_THRESHOLD}.",
-        seeds_sentence(subject.runs, subject.looks),
+        seeds_sentence(subject.runs, subject.looks, shown, "no curve"),
     ]
     return subject.picture(name, "choice of the threshold", figure, sentences)
 
@@ -125,24 +125,29 @@ def unstretch(place: NDArray[np.float64]) -> NDArray[np.float64]:
 @style.styled()
 def per_image_picture(subject: Subject, images: pd.DataFrame, name: str) -> Picture:
     """The distribution of per-image Dice.  Raises LeftOutError where no finished run has a table of test images."""
-    shown = of_finished(images, subject, "a table of its test images").dropna(subset="dice")
+    shown = of_finished(images, subject, "a table of its test images", "dice")
     figure = style.new_figure(style.COLUMN, style.rows_height(style.arm_names(subject.looks), least=0.34) + 0.5)
     plot_per_image(figure.subplots(), shown, subject.looks)
-    num_images = shown.groupby(["arm", "seed"]).size()
+    sizes = shown.groupby(["arm", "seed"]).size()
+    fewest, most = int(sizes.min()), int(sizes.max())
+    images_a_run = ("" if fewest == most else f"{fewest:,} to ") + count(most, "test image")
     sentences = [
         "Distribution of the Dice of single test images.",
         "Line: median; boxes: the middle half, three quarters, seven eighths and so on; dots: the outermost "
-        f"{1 - IN_BOXES:.1%} of the images.",
-        f"{count(int(num_images.max()), 'test image')}, all seeds together; no interval is drawn.",
-        seeds_sentence(subject.runs, subject.looks),
+        f"{100 * (1 - IN_BOXES):.1f} % of the images.",
+        f"{images_a_run}, all seeds together; no interval is drawn.",
+        seeds_sentence(subject.runs, subject.looks, shown, "no table"),
     ]
     return subject.picture(name, "test Dice of single images", figure, sentences)
 
 
-def of_finished(frame: pd.DataFrame, subject: Subject, what: str) -> pd.DataFrame:
-    """The rows of finished runs of the definition's arms.  Raises LeftOutError, which names what it is, without any."""
-    ended = finished(subject.runs, subject.looks)[["arm", "seed"]]
-    shown = frame if frame.empty else frame.merge(ended, on=["arm", "seed"], how="inner")
+def of_finished(frame: pd.DataFrame, subject: Subject, what: str, column: str) -> pd.DataFrame:
+    """The rows of finished runs of the definition's arms with a value in the column.
+
+    Raises LeftOutError, which names what it is, where there are none.
+    """
+    shown = frame[of_runs(frame, finished(subject.runs, subject.looks))]
+    shown = shown if shown.empty else shown.dropna(subset=column)
     if shown.empty:
         raise LeftOutError(f"no finished run has {what}")
     return shown

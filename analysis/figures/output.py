@@ -1,5 +1,7 @@
 """A finished figure with its name and caption, what it is made from, and its files."""
 
+import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,14 +14,15 @@ from analysis.definition import Definition
 from analysis.figures.style import DPI, Look, arm_looks, settle, styled
 
 MOST_NAMED = 4
+LONGEST_STEM = 200  # letters; file systems take 255 bytes, the ending included
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One finished figure.
 
-    name: the files' stem, such as fig06_lr_sweep_loss.  caption: plain text; says what is shown, n, and the kind of
-    interval.
+    name: the files' stem, such as fig06_lr_sweep_loss, a safe one (`safe_stem`).  caption: plain text; says
+    what is shown, n, and the kind of interval.
     """
 
     name: str
@@ -62,13 +65,25 @@ def finish(name: str, title: str, figure: Figure, sentences: Iterable[str]) -> P
     """A picture whose parts are placed for good; sentences that are empty are left out of the caption."""
     with styled():
         settle(figure)
-    return Picture(name, title, " ".join(sentence for sentence in sentences if sentence), figure)
+    return Picture(safe_stem(name), title, " ".join(sentence for sentence in sentences if sentence), figure)
+
+
+def safe_stem(name: str) -> str:
+    """A name as the stem of a file that lies in its folder on every system: Latin letters, digits, `_`, `-` and dots.
+
+    A name that has to be changed for it ends in six hex digits of its own, so that two such names stay apart.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")
+    if safe == name and 0 < len(name) <= LONGEST_STEM:
+        return name
+    return f"{safe[: LONGEST_STEM - 7] or 'figure'}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"
 
 
 def save(picture: Picture, folder: Path) -> list[Path]:
     """Writes NAME.png and NAME.pdf; the same picture gives the same bytes (no dates, no program versions)."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{picture.name}.png", folder / f"{picture.name}.pdf"]
+    stem = safe_stem(picture.name)
+    paths = [folder / f"{stem}.png", folder / f"{stem}.pdf"]
     nothing: Mapping[str, dict[str, None]] = {
         ".png": {"Software": None},
         ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
@@ -84,27 +99,36 @@ def finished(runs: pd.DataFrame, looks: Iterable[str]) -> pd.DataFrame:
     return runs[(runs["state"] == "finished") & runs["arm"].isin(list(looks))]
 
 
-def seeds_sentence(runs: pd.DataFrame, looks: Iterable[str], metric: str | None = None) -> str:
-    """How many finished seeds each arm has (with a value of the metric), and which runs are not among them."""
+def of_runs(frame: pd.DataFrame, runs: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows of a frame are of one of those runs, told by arm and seed."""
+    if frame.empty or runs.empty:
+        return pd.Series(False, index=frame.index, dtype=bool)
+    chosen = pd.MultiIndex.from_frame(runs[["arm", "seed"]])
+    return pd.Series(pd.MultiIndex.from_frame(frame[["arm", "seed"]]).isin(chosen), index=frame.index, dtype=bool)
+
+
+def seeds_sentence(runs: pd.DataFrame, looks: Iterable[str], drawn: pd.DataFrame, lacking: str = "no value") -> str:
+    """How many seeds of each arm are drawn, and which runs are not.
+
+    drawn: rows with arm and seed, any number a run, of exactly what the figure shows.  lacking: what is said of a
+    finished run that is not among them; of any other its state is.
+    """
     arms = list(looks)
-    counted = finished(runs, arms)
-    if metric is not None:
-        counted = counted[counted[metric].notna()]
-    numbers = counted.groupby("arm")["seed"].nunique().reindex(arms, fill_value=0)
+    is_drawn = of_runs(runs, drawn) & runs["arm"].isin(arms)
+    numbers = runs[is_drawn].groupby("arm")["seed"].nunique().reindex(arms, fill_value=0)
     fewest, most = int(numbers.min()), int(numbers.max())
     sentence = (
         f"n = {count(most, 'seed')} an arm" if fewest == most else f"n = {fewest} to {count(most, 'seed')} an arm"
     )
-    absent = runs[runs["arm"].isin(arms) & ~runs.index.isin(counted.index)]
-    return f"{sentence}{absent_clause(absent)}."
+    return f"{sentence}{absent_clause(runs[runs['arm'].isin(arms) & ~is_drawn], lacking)}."
 
 
-def absent_clause(absent: pd.DataFrame) -> str:
+def absent_clause(absent: pd.DataFrame, lacking: str = "no value") -> str:
     """The runs that a figure lacks, as a clause; nothing where it lacks none."""
     if absent.empty:
         return ""
     named = [
-        f"{arm}, seed {seed} ({state if state != 'finished' else 'no value'})"
+        f"{arm}, seed {seed} ({state if state != 'finished' else lacking})"
         for arm, seed, state in absent[["arm", "seed", "state"]].head(MOST_NAMED).to_numpy()
     ]
     more = [f"{len(absent) - MOST_NAMED} more"] if len(absent) > MOST_NAMED else []

@@ -12,7 +12,7 @@ from analysis.figures.curves import curves_picture
 from analysis.figures.differences import differences_picture
 from analysis.figures.finals import final_picture, table_picture
 from analysis.figures.images import per_image_picture, sheet_picture, threshold_picture
-from analysis.figures.output import LeftOutError, Picture, Subject, join
+from analysis.figures.output import LeftOutError, Picture, Subject, join, safe_stem
 from analysis.figures.overall import validation_test_picture, variation_picture
 from analysis.metrics import METRICS
 from analysis.verdicts import Verdict
@@ -35,21 +35,24 @@ def ablation_pictures(
     sheets: Mapping[str, bytes],
     sheet_label: str,
     context: str,
+    *,
+    stem: str | None = None,
 ) -> tuple[list[Picture], list[str]]:
     """Every picture of one ablation, the report's figures first, and a sentence for each that cannot be made.
 
     runs, epochs, images, curves: frames of `analysis.results`.  sheets: PNG files by name (tenth_batches, worst, best);
     sheet_label: the arm and seed they come from.  context: data, image size and epochs in a phrase, for the captions.
+    stem: what stands for the ablation in file names, where its own name is not enough.
     """
     subject = make_subject(definition, runs, context)
     show = partial(sheet_picture, subject, label=sheet_label)
-    name = definition.name
+    name = safe_stem(definition.name if stem is None else stem)
     return collect(
         [
             *report_makings(
-                subject, epochs, partial(show, sheets.get("tenth_batches"), what="predictions on test images")
+                name, subject, epochs, partial(show, sheets.get("tenth_batches"), what="predictions on test images")
             ),
-            *whole_makings(subject, epochs),
+            *whole_makings(name, subject, epochs),
             (f"{name}_test_dice", partial(final_picture, subject)),
             (f"{name}_differences", partial(differences_picture, subject, verdicts)),
             (f"{name}_time", partial(time_picture, subject)),
@@ -69,17 +72,18 @@ def overall_pictures(
 ) -> tuple[list[Picture], list[str]]:
     """The picture of several ablations together (test against validation), and a sentence where it cannot be made.
 
-    runs_of: each ablation's runs.  epochs_of: their epochs: with them validation is that of the best epoch, whose
-    weights are tested, and without them that of the last.
+    runs_of: each ablation's runs, by the name that it has in the figure.  epochs_of: their epochs, by the
+    same: with them validation is that of the best epoch, whose weights are tested, and without them that of the last.
     """
     frames = {ablation: prepared(runs) for ablation, runs in runs_of.items()}
     make = partial(validation_test_picture, frames, epochs_of, context)
     return collect([("fig_validation_test", make)])
 
 
-def report_makings(subject: Subject, epochs: pd.DataFrame, show_sheet: Callable[..., Picture]) -> Iterator[Making]:
+def report_makings(
+    name: str, subject: Subject, epochs: pd.DataFrame, show_sheet: Callable[..., Picture]
+) -> Iterator[Making]:
     """The report's own figures: pairs of curves, printed test results, or the sheet of predictions."""
-    name = subject.definition.name
     for figure in subject.definition.figures:
         stems = [f"fig{number:02d}_{name}" for number in figure.numbers]
         if len(stems) > 1:
@@ -99,13 +103,13 @@ def report_curves(subject: Subject, epochs: pd.DataFrame, metric: str, figure: R
     return curves_picture(subject, epochs, metric, name, figure.arms)
 
 
-def whole_makings(subject: Subject, epochs: pd.DataFrame) -> Iterator[Making]:
+def whole_makings(name: str, subject: Subject, epochs: pd.DataFrame) -> Iterator[Making]:
     """The curves of all arms together, unless a figure of the report shows them all."""
     pairs = [figure for figure in subject.definition.figures if len(figure.numbers) > 1]
     if any(set(figure.arms) >= set(subject.looks) for figure in pairs):
         return
     for what, metric in CURVES.items():
-        yield f"{subject.definition.name}_{what}", partial(curves_picture, subject, epochs, metric, arms=subject.looks)
+        yield f"{name}_{what}", partial(curves_picture, subject, epochs, metric, arms=subject.looks)
 
 
 def make_subject(definition: Definition, runs: pd.DataFrame, context: str) -> Subject:
@@ -121,11 +125,18 @@ def prepared(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def collect(makings: Iterable[Making]) -> tuple[list[Picture], list[str]]:
-    """The pictures that can be made, and a sentence for each that cannot."""
+    """The pictures that can be made, and a sentence for each that cannot.
+
+    Whatever goes wrong in one costs that one alone: a name or a number that nobody thought of must not keep a whole
+    report from being made.
+    """
     pictures, notes = [], []
     for name, make in makings:
         try:
             pictures.append(make(name=name))
         except LeftOutError as reason:
             notes.append(f"{name} is left out: {reason}.")
+        except Exception as error:
+            reason_found = " ".join(str(error).split()) or "no reason given"
+            notes.append(f"{name} is left out: drawing it failed ({type(error).__name__}: {reason_found}).")
     return pictures, notes

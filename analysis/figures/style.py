@@ -67,8 +67,10 @@ RC: dict[str, Any] = sns.axes_style("ticks") | {
     "lines.dash_capstyle": "butt",
     "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.w_pad": 0.03,
+    "text.hinting": "none",  # hinted text is wider at some resolutions than at that of the layout, and would be cut
     "pdf.fonttype": 42,  # TrueType: text in the PDF stays text
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a dollar in a name is a dollar; no label of ours is mathematics
 }
 
 LINE_LENGTH = 2.8  # of a legend's lines, in heights of its text
@@ -123,6 +125,11 @@ def settle(figure: Figure) -> None:
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
+    for axes in figure.axes:
+        # The layout leaves no room for a label that is longer than its axis: it ends with the axis, then.
+        label = axes.xaxis.label
+        if label.get_window_extent().x1 > figure.bbox.width:
+            label.set(x=1.0, horizontalalignment="right")
 
 
 def wrap(text: str, width: int = LABEL_WIDTH) -> str:
@@ -165,6 +172,12 @@ def arm_handle(one: Look, *, lines: bool) -> Line2D:
     line: Options = {"linestyle": one.line if lines else "none", "linewidth": MEAN_WIDTH}
     mark: Options = {"marker": one.marker, "markersize": SEED_SIZE + 0.8, "markeredgewidth": 0}
     return Line2D([], [], color=one.colour, **line, **mark)
+
+
+def shape_handle(shape: str) -> Line2D:
+    """What stands before a name in a legend of shapes alone, in ink."""
+    mark: Options = {"marker": shape, "markersize": 4.2, "markeredgewidth": 0.7, "markerfacecolor": "none"}
+    return Line2D([], [], linestyle="none", color=INK, alpha=0.8, **mark)
 
 
 def label_rows(axes: Axes, texts: Sequence[str]) -> None:

@@ -3,46 +3,52 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from analysis.definition import Definition
-from analysis.reporting.model import VERDICTS, Claim, Column, Table
-from analysis.reporting.numbers import NONE, flat, level, number, plural, with_unit
+from analysis.numbers import NONE, flat, level, number, plural, with_unit
+from analysis.reporting.model import OVERALL, VERDICTS, Claim, Column, Table
 from analysis.rounding import write_numbers
 from analysis.sentences import RATIO_DIGITS
 from analysis.verdicts import Verdict
 
 
-def claim_of(verdict: Verdict, definition: Definition, anchor: str) -> Claim:
+def claim_of(verdict: Verdict, place: str, anchor: str) -> Claim:
     """One verdict, its numbers as text."""
     hypothesis, metric = verdict.hypothesis, verdict.metric
     first, second = flat(hypothesis.first), flat(hypothesis.second)
     estimate, interval = write_estimate(verdict, verdict.interval)
-    digits = RATIO_DIGITS if hypothesis.ratio else metric.digits
     return Claim(
-        section=definition.section or "",
+        place=place,
         anchor=anchor,
-        ablation=definition.title,
         claim=flat(hypothesis.claim),
         verdict=verdict.verdict,
         sign=VERDICTS[verdict.verdict],
-        metric=metric.label,
         arms=f"{first} = {second}" if hypothesis.same else f"{first} better than {second}",
         estimate=with_unit(estimate, metric.unit, hypothesis.ratio),
         interval=interval,
-        verdict_interval=write_estimate(verdict, verdict.verdict_interval)[1],
-        level=level(verdict.level),
-        margin=with_unit(f"{verdict.margin:g}", metric.unit, hypothesis.ratio),
-        num_seeds=str(len(verdict.seeds)),
-        differences=", ".join(
-            f"{with_sign(number(advantage, digits), hypothesis.ratio)} ({seed})"
-            for seed, advantage in zip(verdict.seeds, verdict.advantages, strict=True)
-        )
-        or NONE,
-        sign_flip=f"{verdict.sign_flip_p:.3f}" if verdict.sign_flip_p is not None else NONE,
+        extent=plural(len(verdict.seeds), "seed"),
+        evidence=tuple(describe_evidence(verdict)) if verdict.seeds else (),
         sentence=flat(verdict.sentence),
         notes=tuple(flat(note) for note in verdict.notes if note not in verdict.sentence),
     )
+
+
+def describe_evidence(verdict: Verdict) -> Iterator[str]:
+    """What the sentence does not say: metric, margin, the interval that decides, each seed; what there is of these."""
+    hypothesis, metric = verdict.hypothesis, verdict.metric
+    digits = RATIO_DIGITS if hypothesis.ratio else metric.digits
+    yield metric.label
+    yield f"margin {with_unit(f'{verdict.margin:g}', metric.unit, hypothesis.ratio)}"
+    if verdict.verdict_interval is not None:
+        yield f"{level(verdict.level)} interval, which decides: {write_estimate(verdict, verdict.verdict_interval)[1]}"
+    differences = (
+        f"{with_sign(number(advantage, digits), hypothesis.ratio)} ({seed})"
+        for seed, advantage in zip(verdict.seeds, verdict.advantages, strict=True)
+    )
+    yield f"by seed: {', '.join(differences)}"
+    if verdict.sign_flip_p is not None:
+        yield f"sign-flip test: p = {verdict.sign_flip_p:.3f}"
 
 
 def write_estimate(verdict: Verdict, limits: tuple[float, float] | None) -> tuple[str, str]:
@@ -101,17 +107,21 @@ def claims_table(claims: Sequence[Claim]) -> Table:
     columns = (
         Column("report"),
         Column("claim"),
+        Column("comparison"),
         Column("verdict"),
         Column("advantage", True),
         Column("95 % interval", True),
-        Column("seeds", True),
+        Column("over", True),
     )
     rows = tuple(
-        (claim.section or claim.ablation, claim.claim, claim.verdict, claim.estimate, claim.interval, claim.num_seeds)
+        (claim.place, claim.claim, claim.arms, claim.verdict, claim.estimate, claim.interval, claim.extent)
         for claim in claims
     )
     caption = (
-        "Claims and verdicts. Advantage: by how much the claim's first arm is better, mean over paired seeds, with its "
-        "95 % t interval. Verdicts are read off the interval at level 1 - 0.05/k of the k claims of an ablation."
+        "Claims and verdicts. Advantage: by how much the arm that is named first in the comparison is better than the "
+        "other, mean over paired seeds, with its 95 % t interval. Verdicts are read off the interval at level "
+        "1 - 0.05/k of the k claims of an ablation."
     )
+    if any(claim.anchor == OVERALL for claim in claims):
+        caption += " Over arms: the correlation and its interval after Fisher."
     return Table("claims", caption, columns, rows)

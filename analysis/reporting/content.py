@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
+from analysis.numbers import flat, plural
 from analysis.reporting.claims import claims_table, count_verdicts, describe_counts
 from analysis.reporting.deviations import find_deviations
 from analysis.reporting.gather import describe_context
 from analysis.reporting.material import Material
 from analysis.reporting.methods import describe_methods
 from analysis.reporting.model import Overall, Plate, Report, Section
-from analysis.reporting.numbers import flat, plural
-from analysis.reporting.overall import describe_overall, validation_and_test_of
+from analysis.reporting.overall import describe_overall, overall_claims
 from analysis.reporting.selection import Selection
+from analysis.reporting.trainings import trainings_of
 
 
 def build_report(
@@ -24,9 +25,10 @@ def build_report(
 
     sections: of the materials, in the same order.  notes: what could not be shown, and what to do.
     """
-    claims = tuple(claim for section in sections for claim in section.claims)
+    trainings = trainings_of(materials)
+    over_all = overall_claims(materials, trainings)
+    claims = (*(claim for section in sections for claim in section.claims), *over_all)
     counts = count_verdicts(claims)
-    points = validation_and_test_of(materials)
     return Report(
         title=sections[0].title if len(sections) == 1 else "Ablations",
         scope=describe_scope(materials),
@@ -35,9 +37,9 @@ def build_report(
         claims=claims,
         claims_table=claims_table(claims),
         sections=tuple(sections),
-        overall=Overall(describe_overall(points), tuple(overall_plates)),
+        overall=Overall(describe_overall(trainings), tuple(overall_plates)),
         deviations=find_deviations(materials),
-        methods=describe_methods(materials),
+        methods=describe_methods(materials, is_overall_judged=bool(over_all)),
         not_run=selection.not_run,
         notes=tuple(f"{flat(note).rstrip('.')}." for note in (*selection.notes, *notes)),
     )

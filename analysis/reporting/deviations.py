@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.definition import describe_changes
+from analysis.numbers import flat, join, plural, runs_of
 from analysis.reporting.claims import hash_claims
 from analysis.reporting.integrity import beside_the_factor
 from analysis.reporting.material import Material
 from analysis.reporting.model import Check
-from analysis.reporting.numbers import flat, join, plural, runs_of
 
 # Where data and caches lie on a machine says nothing about a result; the data's own fingerprint does.
 PLACES = ("data.root", "data.cache_dir", "data.download")
@@ -40,9 +40,14 @@ def findings(materials: Sequence[Material], finder: Finder) -> tuple[str, ...]:
             found.setdefault(finding, []).append(f"`{material.results.experiment}`")
     several = len(materials) > 2
     return tuple(
-        f"{'All experiments' if several and len(names) == len(materials) else join(names)}: {finding}"
+        f"{'Each experiment' if several and len(names) == len(materials) else name_each(names)}: {finding}"
         for finding, names in found.items()
     )
+
+
+def name_each(names: Sequence[str]) -> str:
+    """Experiments of which a finding is true: of every one by itself, where there are several."""
+    return join(names) if len(names) == 1 else f"{join(names)}, each"
 
 
 def groups(runs: pd.DataFrame, column: str) -> dict[Any, list[tuple[str, int]]]:
@@ -178,6 +183,17 @@ def attempts(material: Material) -> Iterable[str]:
         yield f"begun more than once: {runs_of(pairs(again))}; the newest finished attempt counts."
 
 
+def stale(material: Material) -> Iterable[str]:
+    """Runs of arms whose settings in the file have changed since; results before this was recorded do not say."""
+    runs = material.results.runs
+    counts = runs.get("stale", pd.Series(0, index=runs.index)).fillna(0)
+    changed = runs[counts > 0]
+    if len(changed):
+        number = int(counts.sum())
+        was = "was" if number == 1 else "were"
+        yield f"{plural(number, 'run')} {was} left out, made with other settings of the arm: {runs_of(pairs(changed))}."
+
+
 def copies(material: Material) -> Iterable[str]:
     """Runs that were trained once and stand in two places."""
     taken = material.results.runs[[is_known(value) for value in material.results.runs["reused_from"]]]
@@ -207,6 +223,11 @@ def claims(material: Material) -> Iterable[str]:
     if others:
         yield f"the claims or their margins were changed after these runs were begun: {runs_of(others)}."
     yield from not_recorded(own, "hypotheses", "what was claimed when it was begun")
+    if len(material.made) and own.empty:
+        yield (
+            "whether claims were changed is unknown, because all runs were taken over and carry the claims of the "
+            "ablation that they were trained for."
+        )
 
 
 def plans(material: Material) -> Iterable[str]:
@@ -253,6 +274,7 @@ CHECKS: tuple[tuple[str, Finder, Callable[[Sequence[Material]], Iterable[str]], 
     ("Missing runs", unfinished, nothing, "Every declared run finished."),
     ("Seeds beyond those declared", other_seeds, nothing, "Every run was declared."),
     ("Repeated runs", attempts, nothing, "No run was begun twice."),
+    ("Changed arms", stale, nothing, "No run was left out because its arm's settings changed since."),
     ("Runs taken over", copies, nothing, "Every run was trained for its own ablation."),
     ("Definition", definition, nothing, "The files in `experiments/` say what the runs were made for."),
     ("Claims", claims, nothing, "No claim was changed after its runs were begun."),

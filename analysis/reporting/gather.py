@@ -6,9 +6,10 @@ from dataclasses import replace
 from analysis.definition import Definition, DefinitionError, read_yaml
 from analysis.figures import Picture, ablation_pictures, overall_pictures
 from analysis.metrics import PRIMARY
-from analysis.reporting.material import Material
+from analysis.numbers import counted
+from analysis.reporting.material import Material, told_apart
 from analysis.reporting.selection import EXPERIMENTS
-from analysis.reporting.topics import common, topics_of
+from analysis.reporting.topics import all_values, topics_of
 from analysis.results import (
     Client,
     Results,
@@ -23,6 +24,7 @@ from analysis.verdicts import judge
 
 PRESETS = EXPERIMENTS / "presets"
 SHEETS = ("tenth_batches", "worst", "best")
+ON_SHEETS = ("_predictions", "_worst", "_best")  # how the names of their figures end
 PREDICTIONS = 1  # the report's figure that is a sheet of predictions
 
 
@@ -36,7 +38,8 @@ def load_material(client: Client, experiment: str, plan: str | None, files: Mapp
     file = files.get(results.definition.name)
     if file is not None:
         file = with_preset(file, experiment.removeprefix(f"{file.name}-"))
-    return Material(results, verdicts, images, curves, (*image_notes, *curve_notes), file, bool(files))
+    material = Material(results, verdicts, images, curves, (*image_notes, *curve_notes), file, bool(files))
+    return told_apart([material])[0]
 
 
 def with_preset(file: Definition, preset: str) -> Definition:
@@ -54,26 +57,29 @@ def with_preset(file: Definition, preset: str) -> Definition:
 def load_materials(
     client: Client, experiments: Sequence[str], plan: str | None, files: Mapping[str, Definition]
 ) -> tuple[list[Material], list[str]]:
-    """Those experiments that can be shown, and a sentence for each that cannot."""
+    """Those experiments that can be shown, each once, names told apart, and a sentence for each that cannot."""
     materials, problems = [], []
-    for experiment in experiments:
+    for experiment in dict.fromkeys(experiments):
         try:
             materials.append(load_material(client, experiment, plan, files))
         except ResultsError as problem:
             problems.append(str(problem))
-    return materials, problems
+    return told_apart(materials), problems
 
 
-def draw(client: Client, material: Material) -> tuple[list[Picture], list[str]]:
-    """The figures of an ablation, and a sentence for each that cannot be made."""
+def draw(client: Client, material: Material, *, photos: bool = True) -> tuple[list[Picture], list[str]]:
+    """The figures of an ablation, and a sentence for each that cannot be made.
+
+    photos: also the sheets of predictions, which show images of the dataset.
+    """
     results = material.results
     shown = choose_run(results)
     sheets = {}
-    if shown is not None:
+    if shown is not None and photos:
         with reading():
             found = {name: load_sheet(client, results, *shown, name) for name in SHEETS}
         sheets = {name: content for name, content in found.items() if content is not None}
-    return ablation_pictures(
+    pictures, left_out = ablation_pictures(
         results.definition,
         results.runs,
         results.epochs,
@@ -83,15 +89,17 @@ def draw(client: Client, material: Material) -> tuple[list[Picture], list[str]]:
         sheets,
         f"{shown[0]}, seed {shown[1]}" if shown is not None else "",
         describe_context([material]),
+        stem=material.stem,
     )
+    return pictures, left_out if photos else [note for note in left_out if not note.split(" ")[0].endswith(ON_SHEETS)]
 
 
 def draw_overall(materials: Sequence[Material]) -> tuple[list[Picture], list[str]]:
     """The figures over all ablations."""
     return overall_pictures(
-        {material.results.definition.title: material.results.runs for material in materials},
+        {material.label: material.results.runs for material in materials},
         describe_context(materials),
-        {material.results.definition.title: material.results.epochs for material in materials},
+        {material.label: material.results.epochs for material in materials},
     )
 
 
@@ -107,9 +115,10 @@ def choose_run(results: Results) -> tuple[str, int] | None:
 
 
 def describe_context(materials: Sequence[Material]) -> str:
-    """Data, image size and epochs of a figure: `Oxford-IIIT Pet, 64 x 64 pixels, 12 epochs`."""
-    shared = common([topics_of(material) for material in materials])
-    if not shared:
+    """Data, image size and epochs, all that occur: `Oxford-IIIT Pet, 64 x 64 pixels, 1 or 12 epochs`."""
+    found = [topics_of(material) for material in materials]
+    if not any(found):
         return "Data not recorded"
-    name = shared["data name"]
-    return f"{name[:1].upper()}{name[1:]}, {shared['image size']}, {shared['epochs']} epochs"
+    name = all_values(found, "data name")
+    epochs = counted(all_values(found, "epochs"), "epoch")
+    return f"{name[:1].upper()}{name[1:]}, {all_values(found, 'image size')}, {epochs}"

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from analysis.numbers import NONE, flat, interval, number, signed
 from analysis.reporting.material import Material
 from analysis.reporting.model import Column, Table
-from analysis.reporting.numbers import NONE, flat, interval, number, signed
 from analysis.statistics import SHOWN_LEVEL, bootstrap_over_images, bootstrap_over_seeds_and_images
 from analysis.verdicts import Verdict
 
@@ -32,7 +32,7 @@ def images_table(material: Material) -> Table | None:
         "images: bootstrap over the test images with the trained networks as they are. Over both: bootstrap over "
         "seeds and images, which few seeds make too narrow. Verdicts use the first alone."
     )
-    return Table(f"{material.results.definition.name}_images", caption, columns, tuple(rows))
+    return Table(f"{material.stem}_images", caption, columns, tuple(rows))
 
 
 def images_row(verdict: Verdict, images: pd.DataFrame) -> tuple[str, ...] | None:

@@ -1,10 +1,10 @@
 """One factor at a time: what differs between arms, and what differs along with it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from analysis.metrics import metric_of
+from analysis.numbers import flat, join, number
 from analysis.reporting.material import Material
-from analysis.reporting.numbers import flat, join, number
 from analysis.reporting.tables import arms_of, finished_values, time_column
 
 # Settings that cannot change a result beyond rounding (each run of a plan may have its own).
@@ -12,6 +12,8 @@ NEUTRAL = ("seed", "data.root", "data.cache_dir", "data.download", "data.max_ski
 NEUTRAL_GROUPS = ("execution.",)
 # Two arms' training times or memories differ where they are further apart than this share.
 NOTABLE = 0.05
+EXACT = ("parameters", "gflops")
+COSTS = ("train_seconds", "peak_memory_gib")
 
 
 def in_factor(key: str, factors: Sequence[str]) -> bool:
@@ -48,15 +50,39 @@ def describe_comparison(material: Material) -> tuple[str, ...]:
     if len(definition.arms) < 2:
         return ("There is only one arm, so nothing is compared.",)
     others = list(beside_the_factor(material))
+    with_runs = [arm for arm in arms_of(material.results) if (material.finished["arm"] == arm).any()]
     sentences = [f"The arms differ in {factor}{'.' if others else ' and in nothing else that is set.'}"]
     sentences += [f"But {other}" for other in others]
-    along = [text for text in (along_with(material, key) for key in ("parameters", "gflops")) if text]
-    along += [text for text in (cost_along(material, key) for key in ("train_seconds", "peak_memory_gib")) if text]
+    along = [text for text in (along_with(material, key) for key in EXACT) if text]
+    along += [text for text in (cost_along(material, key) for key in COSTS) if text]
+    if len(with_runs) < 2:
+        count = f"only {flat(with_runs[0])} has" if with_runs else "no arm has"
+        return (*sentences, f"What differs along with it cannot be told, because {count} finished runs.")
+    absent = [flat(arm) for arm in arms_of(material.results) if arm not in with_runs]
+    among = f" ({join(absent)} without a finished run left out)" if absent else ""
     if along:
-        sentences.append(f"What differs along with it: {join(along)}.")
-    elif len(material.finished):
-        sentences.append("Parameters and compute are the same; time and memory differ by less than 5 %.")
+        sentences.append(f"What differs along with it{among}: {join(along)}.")
+    sentences += [f"{sentence}{among if not along else ''}." for sentence in alike(material, with_runs)]
     return tuple(sentences)
+
+
+def alike(material: Material, arms: Sequence[str]) -> list[str]:
+    """In what arms do not differ, of what was measured for all of them: `Training time differs by less than 5 %`."""
+    results = material.results
+
+    def among(keys: Sequence[str], differing: Callable[[Material, str], str]) -> list[str]:
+        is_known = [all(finished_values(results, arm, key) for arm in arms) for key in keys]
+        return [
+            metric_of(key).phrase
+            for key, known in zip(keys, is_known, strict=True)
+            if known and not differing(material, key)
+        ]
+
+    same, near = among(EXACT, along_with), among(COSTS, cost_along)
+    clauses = [f"{join(same)} {'is' if len(same) == 1 else 'are'} the same"] if same else []
+    clauses += [f"{join(near)} {'differs' if len(near) == 1 else 'differ'} by less than 5 %"] if near else []
+    text = "; ".join(clauses)
+    return [text[:1].upper() + text[1:]] if text else []
 
 
 def along_with(material: Material, key: str) -> str:

@@ -4,31 +4,36 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from analysis.numbers import counted, join, level, plural, runs_of, with_unit
 from analysis.reporting.deviations import groups, short
 from analysis.reporting.material import Material
 from analysis.reporting.model import Paragraph, unique
-from analysis.reporting.numbers import join, level, plural, with_unit
+from analysis.reporting.overall import RULE
 from analysis.reporting.topics import common, departures, topics_of
+from analysis.reporting.trainings import shared_arms
 from analysis.statistics import verdict_level
 
 LIBRARIES = ("numpy", "scipy", "statsmodels", "pandas", "matplotlib")
 
 
-def describe_methods(materials: Sequence[Material]) -> tuple[Paragraph, ...]:
-    """All paragraphs, of what has finished or, where nothing has, was begun; none where no run was made."""
+def describe_methods(materials: Sequence[Material], *, is_overall_judged: bool = False) -> tuple[Paragraph, ...]:
+    """All paragraphs, of what has finished or, where nothing has, was begun; none where no run was made.
+
+    is_overall_judged: whether the claim over all ablations is among the verdicts.
+    """
     made = [material for material in materials if len(material.finished)]
     made = made or [material for material in materials if len(material.made)]
     found = [topics_of(material) for material in made]
     shared = common(found)
     if not shared:
         return ()
-    titles = [material.results.definition.title for material in made]
+    titles = [material.label for material in made]
     paragraphs = [
         Paragraph("Data", data_text(shared)),
         Paragraph("Training", training_text(shared)),
         Paragraph("Evaluation", evaluation_text(shared)),
         Paragraph("Seeds", seeds_text(made)),
-        Paragraph("Statistics", statistics_text(made)),
+        Paragraph("Statistics", " ".join([statistics_text(made), *([RULE] if is_overall_judged else [])])),
         Paragraph("Computation", computation_text(made)),
     ]
     exceptions = [
@@ -61,9 +66,9 @@ def training_text(shared: dict[str, str]) -> str:
     return (
         f"{shared['network']} was trained from scratch with {shared['optimizer']}, at a learning rate of "
         f"{shared['learning rate']} with {shared['schedule']}, stepped once an epoch. The loss was {shared['loss']}. "
-        f"{augmenting}. Training went on for {shared['epochs']} epochs in batches of {shared['batch size']} images, "
-        f"computed in {shared['precision']}. The weights of the first epoch with the highest validation Dice (mean "
-        "over images, at threshold 0.5) were kept and tested."
+        f"{augmenting}. Training went on for {counted(shared['epochs'], 'epoch')} in batches of "
+        f"{shared['batch size']} images, computed in {shared['precision']}. The weights of the first epoch with "
+        "the highest validation Dice (mean over images, at threshold 0.5) were kept and tested."
     )
 
 
@@ -77,11 +82,11 @@ def evaluation_text(shared: dict[str, str]) -> str:
 
 
 def seeds_text(materials: Sequence[Material]) -> str:
-    """The seeds, what one controls, and what it does not."""
+    """The seeds, which runs are lacking or shared, what a seed controls, and what it does not."""
     by_seeds: dict[tuple[int, ...], list[str]] = {}
     for material in materials:
         seeds = tuple(sorted({int(seed) for seed in material.finished["seed"]}))
-        by_seeds.setdefault(seeds, []).append(material.results.definition.title)
+        by_seeds.setdefault(seeds, []).append(material.label)
     counts = Counter({seeds: len(titles) for seeds, titles in by_seeds.items()})
     usual = counts.most_common(1)[0][0]
     others = [
@@ -90,12 +95,41 @@ def seeds_text(materials: Sequence[Material]) -> str:
         if seeds != usual
     ]
     also = f"; of other ablations: {'; '.join(others)}" if others else ""
+    exceptions = [*lacking_text(materials), *shared_text(materials)]
+    except_for = f" Exceptions: {'; '.join(exceptions)}." if exceptions else ""
     return (
-        f"Each arm was trained once for each seed: {join(map(str, usual)) or 'none finished'}{also}. A run's seed "
-        "determines initial weights, order of the images and augmentation, each through a generator of its own, so "
-        "that all arms of one seed see the same images in the same order, and networks of the same kind start from "
-        "the same weights. It does not determine the split."
+        f"Each arm was trained once for each seed: {join(map(str, usual)) or 'none finished'}{also}.{except_for} "
+        "A run's seed determines initial weights, order of the images and augmentation, each through a generator of "
+        "its own, so that all arms of one seed see the same images in the same order, and networks of the same kind "
+        "start from the same weights. It does not determine the split."
     )
+
+
+def lacking_text(materials: Sequence[Material]) -> list[str]:
+    """The runs that have no result on a seed on which other arms of the ablation have one."""
+    found = []
+    for material in materials:
+        runs = material.results.runs
+        lacking = runs[
+            runs["arm"].isin(list(material.results.definition.arms))
+            & runs["seed"].isin(material.finished["seed"])
+            & (runs["state"] != "finished")
+        ]
+        for state, rows in lacking.groupby("state", sort=False):
+            pairs = [(arm, int(seed)) for arm, seed in zip(rows["arm"], rows["seed"], strict=True)]
+            found.append(f"{runs_of(pairs, limit=len(pairs))} of {material.label} ({state})")
+    return [f"without a result {'is' if len(found) == 1 else 'are'} {join(found)}"] if found else []
+
+
+def shared_text(materials: Sequence[Material]) -> list[str]:
+    """The arms that stand for the same trainings."""
+    found = []
+    for arms in shared_arms(materials):
+        of_ablation: dict[str, list[str]] = {}
+        for ablation, arm in arms:
+            of_ablation.setdefault(ablation, []).append(arm)
+        found.append(join(f"{join(names)} of {ablation}" for ablation, names in of_ablation.items()))
+    return [f"trainings are shared by {arms}" for arms in found]
 
 
 def statistics_text(materials: Sequence[Material]) -> str:

@@ -7,6 +7,7 @@ Markdown and LaTeX cannot differ.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+OVERALL = "overall"  # the anchor of what all runs say together
 COLUMN_PIXELS = 900  # figures for one column of a paper are narrower
 # With the sign that tells them apart without colour; the order is that in which they are counted.
 VERDICTS = {"supported": "+", "reversed": "−", "equivalent": "=", "inconclusive": "?"}
@@ -34,33 +35,24 @@ class Table:
 class Claim:
     """One hypothesis and what became of it.
 
-    estimate, interval: of the advantage of the claim's first arm, with its unit; empty where there is none.
-    differences: of each seed, the seed behind it.  level: of the interval that the verdict is read off, as text.
+    place: the section or ablation that it stands in.  arms: how they are compared (`A better than B`).
+    estimate, interval: of the advantage of the first of these arms, with its unit.  extent: what the interval is over.
+    evidence: phrases of what else was found, where there is anything: which metric, the interval that the verdict is
+    read off, the difference of each seed.
     """
 
-    section: str
+    place: str
     anchor: str
-    ablation: str
     claim: str
     verdict: str
     sign: str
-    metric: str
     arms: str
     estimate: str
     interval: str
-    verdict_interval: str
-    level: str
-    margin: str
-    num_seeds: str
-    differences: str
-    sign_flip: str
+    extent: str
+    evidence: tuple[str, ...]
     sentence: str
     notes: tuple[str, ...]
-
-    @property
-    def has_values(self) -> bool:
-        """Whether there was anything to compare."""
-        return self.num_seeds != "0"
 
 
 @dataclass(frozen=True)
@@ -87,10 +79,9 @@ class Plate:
 
 @dataclass(frozen=True)
 class Section:
-    """An ablation: a question, what was compared, what came out.  name: of its files."""
+    """An ablation: a question, what was compared, what came out."""
 
     anchor: str
-    name: str
     number: str
     title: str
     experiment: str

@@ -1,61 +1,155 @@
-"""Claim 3.6, that test follows validation: correlation and mean difference over the runs of all ablations."""
+"""Claim 3.6, that test follows validation: correlation and mean difference over the arms of all ablations."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.figures import validation_and_test
+from analysis.numbers import NONE, interval, number, plural, signed
 from analysis.reporting.material import Material
-from analysis.reporting.numbers import interval, number, plural, signed
+from analysis.reporting.model import OVERALL, VERDICTS, Claim
+from analysis.reporting.trainings import NOT_RECORDED
+from analysis.rounding import write_numbers
 from analysis.statistics import SHOWN_LEVEL, paired_interval
 
-LEAST_RUNS = 4  # below, a correlation has no interval
+SECTION = "3.6"
+CLAIM = "The test set follows the validation images"
+JUDGED_AS = "correlation over arms above 0.5"
+FOLLOWS = 0.5  # from here on validation explains a quarter of what varies on the test set
+LEAST_ARMS = 4  # below, a correlation has no interval
+DIGITS = 3
+LIMITS = (0.0, 0.0, FOLLOWS)  # that may not look passed where they are not
+RULE = (
+    f"That the test set follows the validation images (report {SECTION}) is one claim over all ablations, judged by "
+    "the correlation of validation Dice (best epoch, threshold 0.5) and test Dice. Its units are arms, each the mean "
+    "of its trainings, because the trainings of one arm are not independent; a training that several arms share counts "
+    f"once, and these arms as one. The claim is supported where the 95 % interval (Fisher) is wholly above {FOLLOWS}, "
+    "from where on validation explains a quarter of the variance of test; reversed where it is wholly below 0; and "
+    f"otherwise inconclusive, as with fewer than {LEAST_ARMS} arms, and with runs on different data, whose difference "
+    "alone would make a correlation."
+)
 
 
-def validation_and_test_of(materials: Sequence[Material]) -> pd.DataFrame:
-    """Validation Dice of the best epoch and test Dice of every finished run, each training once."""
-    return validation_and_test(
-        {material.results.definition.title: material.results.runs for material in materials},
-        {material.results.definition.title: material.results.epochs for material in materials},
+@dataclass(frozen=True)
+class Following:
+    """What became of the claim.  correlation, limits: None where they cannot be told."""
+
+    verdict: str
+    num_arms: int
+    correlation: float | None
+    limits: tuple[float, float] | None
+    sentence: str
+
+
+def means_of_arms(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Mean validation and test Dice of each unit: an arm, or arms that share trainings.  Index: unit."""
+    return trainings.groupby("unit", sort=False)[["validation", "test"]].mean()
+
+
+def judge_following(trainings: pd.DataFrame) -> Following:
+    """The verdict by RULE.  trainings: a row a training, with columns unit, validation, test, data."""
+    means = means_of_arms(trainings)
+    problem = find_problem(trainings, means)
+    if problem:
+        sentence = f"Whether the test set follows the validation images is inconclusive, because {problem}."
+        return Following("inconclusive", len(means), None, None, sentence)
+    correlation, low, high = correlate(means)
+    verdict = "supported" if low > FOLLOWS else "reversed" if high < 0 else "inconclusive"
+    where = {
+        "supported": f"wholly above {FOLLOWS}",
+        "reversed": "wholly below 0",
+        "inconclusive": f"not wholly above {FOLLOWS}, nor below 0",
+    }
+    value, *bounds = write_numbers((correlation, low, high), LIMITS, DIGITS)
+    sentence = (
+        f"Over {plural(len(means), 'arm')} ({plural(len(trainings), 'training')}) the correlation of test and "
+        f"validation Dice is {value} (95 % interval {' to '.join(bounds)}, {where[verdict]}): {verdict}."
+    )
+    return Following(verdict, len(means), correlation, (low, high), sentence)
+
+
+def find_problem(trainings: pd.DataFrame, means: pd.DataFrame) -> str:
+    """Why no correlation can be told: a clause, or "" where it can."""
+    num_data = trainings["data"].nunique()
+    if num_data > 1:
+        return f"the runs are on {num_data} kinds of data, whose difference alone would make a correlation"
+    if len(means) < LEAST_ARMS or means["validation"].nunique() < 2 or means["test"].nunique() < 2:
+        return f"it takes {LEAST_ARMS} arms that differ, and there {'is' if len(means) == 1 else 'are'} {len(means)}"
+    return ""
+
+
+def correlate(means: pd.DataFrame) -> tuple[float, float, float]:
+    """Pearson's correlation and its interval: normal after Fisher's transformation, with standard error 1/sqrt(n-3)."""
+    correlation = float(np.corrcoef(means["validation"], means["test"])[0, 1])
+    reach = stats.norm.isf((1 - SHOWN_LEVEL) / 2) / np.sqrt(len(means) - 3)
+    centre = np.arctanh(np.clip(correlation, -1 + 1e-12, 1 - 1e-12))
+    return correlation, float(np.tanh(centre - reach)), float(np.tanh(centre + reach))
+
+
+def overall_claims(materials: Sequence[Material], trainings: pd.DataFrame) -> tuple[Claim, ...]:
+    """The claim as a row among the others; none in the report of one ablation that is about something else."""
+    if len(materials) == 1 and materials[0].results.definition.section != SECTION:
+        return ()
+    found = judge_following(trainings)
+    numbers: Sequence[str] = (NONE, NONE, NONE)
+    if found.correlation is not None and found.limits is not None:
+        numbers = write_numbers((found.correlation, *found.limits), LIMITS, DIGITS)
+    return (
+        Claim(
+            place=SECTION,
+            anchor=OVERALL,
+            claim=CLAIM,
+            verdict=found.verdict,
+            sign=VERDICTS[found.verdict],
+            arms=JUDGED_AS,
+            estimate=f"correlation {numbers[0]}" if found.correlation is not None else NONE,
+            interval=f"{numbers[1]} to {numbers[2]}" if found.limits is not None else NONE,
+            extent=plural(found.num_arms, "arm"),
+            evidence=(),
+            sentence=found.sentence,
+            notes=(),
+        ),
     )
 
 
-def describe_overall(points: pd.DataFrame) -> tuple[str, ...]:
+def describe_overall(trainings: pd.DataFrame) -> tuple[str, ...]:
     """Whether test follows validation, in numbers, and what the numbers cannot say.
 
-    points: a row a run, with columns ablation, validation, test.
+    trainings: a row a training, with columns ablation, unit, validation, test, data.
     """
-    if len(points) < LEAST_RUNS or points["validation"].nunique() < 2 or points["test"].nunique() < 2:
-        return (
-            f"Whether the test set follows the validation images takes {LEAST_RUNS} finished runs that differ; there "
-            f"{'is' if len(points) == 1 else 'are'} {len(points)}.",
-        )
-    found = stats.pearsonr(points["validation"], points["test"])
-    limits = found.confidence_interval(SHOWN_LEVEL)
-    follows = "follows" if limits.low > 0 else "runs against" if limits.high < 0 else "is not shown to follow"
-    gaps = 100 * (points["test"] - points["validation"]).to_numpy(dtype=np.float64)
+    found = judge_following(trainings)
+    if found.correlation is None:
+        return (found.sentence,)
+    means = means_of_arms(trainings)
+    gaps = 100 * (means["test"] - means["validation"]).to_numpy(dtype=np.float64)
     low, high = paired_interval(gaps, SHOWN_LEVEL)
+    data = trainings["data"].unique()
+    same_test_set = len(data) == 1 and data[0] != NOT_RECORDED
     return (
-        f"Over {plural(len(points), 'run')} the test Dice {follows} the validation Dice: correlation "
-        f"{number(found.statistic, 3)} (95 % interval {interval(limits.low, limits.high, 3)}); test minus validation "
-        f"is {signed(float(gaps.mean()), 2)} points on average (95 % interval "
+        found.sentence,
+        f"Test minus validation is {signed(float(gaps.mean()), 2)} points on average over the arms (95 % interval "
         f"{interval(float(low), float(high), 2)}).",
-        *describe_within(points),
+        *describe_within(trainings),
         "Validation is the mean per-image Dice at threshold 0.5 in the best epoch, which that very number chose; "
-        "test is at each run's own threshold. The intervals take runs as independent, which those of one arm are "
-        "not quite. All runs share one test set: nothing here says how they would do on another.",
+        "test is at each run's own threshold. An arm counts by the mean of its trainings, and arms that share a "
+        "training count as one.",
+        *(
+            ["All runs share one test set: nothing here says how they would do on another."]
+            if same_test_set
+            else ["Whether all runs share one test set was not recorded."]
+        ),
     )
 
 
-def describe_within(points: pd.DataFrame) -> tuple[str, ...]:
+def describe_within(trainings: pd.DataFrame) -> tuple[str, ...]:
     """The correlation inside of ablations, because differences between ablations alone can make a high one."""
-    if points["ablation"].nunique() < 2:
+    if trainings["ablation"].nunique() < 2:
         return ()
-    columns = points[["validation", "test"]]
-    centred = columns - columns.groupby(points["ablation"]).transform("mean")
+    columns = trainings[["validation", "test"]]
+    centred = columns - columns.groupby(trainings["ablation"]).transform("mean")
     if (centred.abs().max() < 1e-12).any():
         return ()
     within = float(np.corrcoef(centred["validation"], centred["test"])[0, 1])
-    return (f"Within ablations, the mean of each subtracted, the correlation is {number(within, 3)}.",)
+    return (f"Within ablations, the mean of each subtracted, the correlation over trainings is {number(within, 3)}.",)

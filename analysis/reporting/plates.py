@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from analysis.figures import Picture, save
+from analysis.numbers import flat
 from analysis.reporting.model import Plate
-from analysis.reporting.numbers import flat
 
 FOLDER = "figures"
 COLOURS = 128  # of a drawing on the page: lines and text stay clean, and the file is a third

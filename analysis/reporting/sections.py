@@ -3,18 +3,18 @@
 import re
 from collections.abc import Sequence
 
+from analysis.numbers import flat, plural
 from analysis.reporting.claims import claim_of
 from analysis.reporting.images import images_table
 from analysis.reporting.integrity import describe_comparison
 from analysis.reporting.material import Material
 from analysis.reporting.model import Claim, Plate, Section, unique
-from analysis.reporting.numbers import flat, plural
 from analysis.reporting.tables import arms_table, results_table, seeds_table
 
 
 def anchor_of(material: Material) -> str:
-    """What a link within the page leads to: letters, digits, hyphens."""
-    return "ablation-" + re.sub(r"[^A-Za-z0-9]+", "-", material.results.experiment).strip("-")
+    """What a link within the page leads to: letters, digits, underscores, hyphens."""
+    return "ablation-" + re.sub(r"[^A-Za-z0-9_]+", "-", material.results.experiment).strip("-")
 
 
 def section_order(material: Material) -> tuple[bool, list[tuple[int, str]], str]:
@@ -26,8 +26,7 @@ def section_order(material: Material) -> tuple[bool, list[tuple[int, str]], str]
 
 def claims_of(material: Material) -> tuple[Claim, ...]:
     """The verdicts as text."""
-    definition, anchor = material.results.definition, anchor_of(material)
-    return tuple(claim_of(verdict, definition, anchor) for verdict in material.verdicts)
+    return tuple(claim_of(verdict, material.place, anchor_of(material)) for verdict in material.verdicts)
 
 
 def section_of(material: Material, plates: Sequence[Plate], notes: Sequence[str]) -> Section:
@@ -35,16 +34,15 @@ def section_of(material: Material, plates: Sequence[Plate], notes: Sequence[str]
     results, definition = material.results, material.results.definition
     return Section(
         anchor=anchor_of(material),
-        name=definition.name,
         number=flat(definition.section or ""),
-        title=flat(definition.title),
+        title=material.label,
         experiment=flat(results.experiment),
         plan=flat(results.plan),
         question=flat(definition.question),
         compared=describe_comparison(material),
-        arms=arms_table(results),
-        results=results_table(results),
-        seeds=seeds_table(results),
+        arms=arms_table(material),
+        results=results_table(material),
+        seeds=seeds_table(material),
         claims=claims_of(material),
         images=images_table(material),
         plates=tuple(plates),

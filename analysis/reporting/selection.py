@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.definition import Definition
+from analysis.numbers import flat, join
 from analysis.reporting.model import NotRun
-from analysis.reporting.numbers import flat, join
-from analysis.results import ExperimentRow
+from analysis.results import ExperimentRow, make_command
 
 EXPERIMENTS = Path("experiments")
 NO_PRESET = "base"
@@ -28,24 +28,37 @@ def select(
     """The experiments to show.
 
     rows: what MLflow holds.  files: ablations by name, as `experiments/` has them.  asked: ablations, experiments or
-    files; none means all.  preset: only of this one; where none is named, that of the newest run.
+    files; none means all.  preset: only of this one; where none is named, that of the newest run.  Experiments in
+    MLflow's trash are among those to show where they would be, and loading them tells how to get them back.
     """
     filled = [row for row in rows if row.num_runs]
-    named = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in asked]
+    named = [name_of_file(name, files) for name in asked]
     by_ablation = [row for row in filled if not named or row.ablation in named]
     chosen, notes = of_one_preset(by_ablation, preset)
     exact = [row for row in filled if row.name in named and row.name != row.ablation]
     shown = [row for row in filled if row in chosen or row in exact]
-    known = {row.name for row in shown} | {row.ablation for row in shown}
-    unknown = [name for name in named if name not in known and name not in files]
     shown_preset = preset if preset is not None else chosen[0].preset if chosen else None
+    wanted = [row for row in rows if row.is_deleted and (not named or row.ablation in named)]
+    if chosen or preset is not None:
+        wanted = [row for row in wanted if row.preset == (None if shown_preset == NO_PRESET else shown_preset)]
+    deleted = [row for row in wanted if row.ablation not in {row.ablation for row in shown}]
+    known = {name for row in (*shown, *deleted) for name in (row.name, row.ablation)}
+    unknown = [name for name in named if name not in known and name not in files]
     absent = [files[name] for name in (named or files) if name in files and name not in known]
     return Selection(
         # What is neither a file nor has runs is asked of MLflow all the same: it may lie in its trash.
-        (*(row.name for row in shown), *unknown),
+        (*(row.name for row in (*shown, *deleted)), *unknown),
         tuple(not_run(definition, shown_preset) for definition in absent),
         tuple(notes),
     )
+
+
+def name_of_file(name: str, files: Mapping[str, Definition]) -> str:
+    """The name of the ablation where its file is named; any other name as it is."""
+    if not name.endswith((".yaml", ".yml")):
+        return name
+    sources = {Path(definition.source).resolve(): definition.name for definition in files.values()}
+    return sources.get(Path(name).resolve(), Path(name).stem)
 
 
 def of_one_preset(rows: Sequence[ExperimentRow], preset: str | None) -> tuple[list[ExperimentRow], list[str]]:
@@ -71,11 +84,10 @@ def of_one_preset(rows: Sequence[ExperimentRow], preset: str | None) -> tuple[li
 
 def not_run(definition: Definition, preset: str | None) -> NotRun:
     """An ablation that was never run, and how to run it."""
-    option = f" --preset {preset}" if preset not in (None, NO_PRESET) else ""
     return NotRun(
         number=flat(definition.section or ""),
         title=flat(definition.title),
         question=flat(definition.question),
         num_claims=len(definition.hypotheses),
-        command=f"python runner.py {EXPERIMENTS}/{definition.name}.yaml{option}",
+        command=make_command(definition, None if preset == NO_PRESET else preset),
     )

@@ -6,8 +6,9 @@ import pandas as pd
 
 from analysis.definition import Definition
 from analysis.metrics import METRICS, PRIMARY, metric_of
+from analysis.numbers import NONE, duration_unit, flat, mean_and_spread, number, setting
+from analysis.reporting.material import Material
 from analysis.reporting.model import Column, Table
-from analysis.reporting.numbers import NONE, duration_unit, flat, mean_and_spread, number, setting
 from analysis.results import Results
 
 FINISHED = "finished"
@@ -37,8 +38,9 @@ def finished_values(results: Results, arm: str, metric: str) -> list[float]:
     return [float(value) for value in chosen.dropna()]
 
 
-def arms_table(results: Results) -> Table:
+def arms_table(material: Material) -> Table:
     """Each arm: what differs, what it costs, how many of its runs finished."""
+    results = material.results
     minutes, seconds = time_column(results)
     columns = (
         Column("arm"),
@@ -67,7 +69,7 @@ def arms_table(results: Results) -> Table:
         "What was compared. GFLOPs: one image forward, a multiplication and its addition counted as two. Training time "
         "and peak memory: mean ± standard deviation over seeds. Runs: finished of those declared or begun."
     )
-    return Table(f"{results.definition.name}_arms", caption, columns, tuple(rows))
+    return Table(f"{material.stem}_arms", caption, columns, tuple(rows))
 
 
 def time_column(results: Results) -> tuple[str, float]:
@@ -96,8 +98,9 @@ def count_runs(runs: pd.DataFrame, arm: str) -> str:
     return f"{int((of_arm['state'] == FINISHED).sum())} of {len(of_arm)}"
 
 
-def results_table(results: Results) -> Table:
+def results_table(material: Material) -> Table:
     """Final metrics by arm, mean ± standard deviation over seeds: the usual ones and those that claims are about."""
+    results = material.results
     labels = dict(SHOWN)
     for hypothesis in results.definition.hypotheses:
         if hypothesis.metric not in labels and hypothesis.metric not in COSTS:
@@ -111,7 +114,7 @@ def results_table(results: Results) -> Table:
         "Test results, mean ± standard deviation over finished seeds. Dice and IoU: mean over images at the run's own "
         "threshold; dataset: of all pixels together; batch Dice at 0.4: the report's own measure."
     )
-    return Table(f"{results.definition.name}_results", caption, columns, rows)
+    return Table(f"{material.stem}_results", caption, columns, rows)
 
 
 def column_label(metric: str) -> str:
@@ -124,8 +127,9 @@ def digits(metric: str) -> int:
     return 2 if metric == "threshold" else metric_of(metric).value_digits
 
 
-def seeds_table(results: Results) -> Table:
+def seeds_table(material: Material) -> Table:
     """The primary metric of every run, arms by seeds; the state of those that did not finish."""
+    results = material.results
     seeds = sorted({int(seed) for seed in results.runs["seed"]})
     shown = {
         (arm, int(seed)): show_run(str(state), float(value))
@@ -134,7 +138,7 @@ def seeds_table(results: Results) -> Table:
     rows = tuple((flat(arm), *(shown.get((arm, seed), NONE) for seed in seeds)) for arm in arms_of(results))
     caption = "Test per-image Dice of every run, or what became of it."
     columns = (Column("arm"), *(Column(f"seed {seed}", True) for seed in seeds))
-    return Table(f"{results.definition.name}_seeds", caption, columns, rows)
+    return Table(f"{material.stem}_seeds", caption, columns, rows)
 
 
 def show_run(state: str, value: float) -> str:

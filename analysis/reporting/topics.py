@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.definition import as_number
+from analysis.numbers import counted, flat, join, setting
 from analysis.reporting.material import Material
-from analysis.reporting.numbers import flat, join, setting
 
 Params = Mapping[str, str]
 
@@ -66,7 +66,7 @@ def schedule(params: Params) -> str:
         "constant": "no decay",
     }
     text = named(params, "scheduler.name", ways)
-    warm_up = f" after a linear warm-up of {value(params, 'scheduler.warmup_epochs')} epochs"
+    warm_up = f" after a linear warm-up of {counted(value(params, 'scheduler.warmup_epochs'), 'epoch')}"
     return text + (warm_up if is_on(params, "scheduler.warmup_epochs") else "")
 
 
@@ -157,6 +157,13 @@ def topics_of(material: Material) -> dict[str, tuple[str, ...]]:
         for topic, phrase in topics(params, run).items() if params else ():
             found.setdefault(topic, []).append(phrase)
     return {topic: tuple(dict.fromkeys(phrases)) for topic, phrases in found.items()}
+
+
+def all_values(ablations: Sequence[Mapping[str, tuple[str, ...]]], topic: str) -> str:
+    """Every phrase that any run has in a topic: `12`, `1 or 2`; numbers by size."""
+    phrases = dict.fromkeys(phrase for found in ablations for phrase in found.get(topic, ()))
+    is_number = all(phrase.isdecimal() for phrase in phrases)
+    return join(sorted(phrases, key=int) if is_number else phrases, "or")
 
 
 def common(ablations: Sequence[Mapping[str, tuple[str, ...]]]) -> dict[str, str]:

@@ -12,7 +12,7 @@ what a reader should know besides is in `notes`.
 from analysis.results.client import Client, ResultsError, make_client, reading
 from analysis.results.files import load_images, load_sheet, load_threshold_curves
 from analysis.results.loading import EPOCH_METRICS, Results, hypotheses_frame, load_results
-from analysis.results.tracked import ExperimentRow, list_experiments
+from analysis.results.tracked import ExperimentRow, list_experiments, make_command
 
 __all__ = [
     "EPOCH_METRICS",
@@ -27,5 +27,6 @@ __all__ = [
     "load_sheet",
     "load_threshold_curves",
     "make_client",
+    "make_command",
     "reading",
 ]

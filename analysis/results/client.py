@@ -2,6 +2,9 @@
 
 import os
 import re
+import socket
+import ssl
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 Client = MlflowClient
 DATABASE = "mlflow.db"
 SQLITE = "sqlite:///"
+MAX_LINE = 300
+NETWORK_ERRORS = (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
 
 
 class ResultsError(Exception):
@@ -45,8 +50,24 @@ def shown_uri() -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, in one line."""
-    return without_credentials(str(error).strip() or type(error).__name__).split("\n", 1)[0][:300].rstrip(".")
+    """What went wrong, in one line: of an error of the network what the system said, and not what was made of it."""
+    cause = network_cause(error)
+    text = (cause.strerror or str(cause)) if cause else str(error)
+    line = without_credentials(text.strip() or type(cause or error).__name__).split("\n", 1)[0]
+    return textwrap.shorten(line, MAX_LINE, placeholder=" …").rstrip(".")
+
+
+def network_cause(error: BaseException) -> OSError | None:
+    """The innermost error of a connection, of those that led to this one."""
+    found: OSError | None = None
+    current: BaseException | None = error
+    seen: set[int] = set()
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        if isinstance(current, NETWORK_ERRORS):
+            found = current
+        current = current.__cause__ or current.__context__
+    return found
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pandas as pd
 from mlflow import artifacts
 
-from analysis.frames import list_names, name_of
+from analysis.attempts import name_of
+from analysis.frames import list_names
 from analysis.results.client import Client, first_line
 from analysis.results.loading import Results
 from analysis.results.tracked import runner_command

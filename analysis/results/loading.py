@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import frames
+from analysis.attempts import TrackedRun, by_arm_and_seed, newest_first
 from analysis.definition import Definition
-from analysis.frames import TrackedRun
 from analysis.results.client import Client, ResultsError, reading
 from analysis.results.histories import load_histories
 from analysis.results.tracked import find_experiment, read_definition, runner_command, search_runs
@@ -48,19 +48,20 @@ def load_results(
     if not tracked:
         raise ResultsError(f"experiment {experiment} has no runs yet; `{runner_command(experiment)}` makes them")
     definition = read_definition(found)
-    plans = frames.newest_first(tracked)
+    plans = newest_first(tracked)
     shown = choose_plan(experiment, plans, plan)
     runs = frames.runs_frame(definition, plans[shown])
     chosen = set(runs["run_id"].dropna())
     params = {run.run_id: dict(run.params) for run in plans[shown] if run.run_id in chosen}
     with reading():
         epochs = load_epochs(client, runs, params, metrics)
-    oddities = frames.describe_oddities(definition, runs, plans[shown], epochs)
+    oddities = frames.describe_attempts(definition, plans[shown])
+    oddities += frames.describe_oddities(definition, runs, plans[shown], epochs)
     return Results(
         experiment=experiment,
         definition=definition,
         plan=shown,
-        plans={name: len(frames.by_arm_and_seed(of_plan)) for name, of_plan in plans.items()},
+        plans={name: len(by_arm_and_seed(of_plan)) for name, of_plan in plans.items()},
         runs=runs,
         epochs=epochs,
         params=params,

@@ -2,16 +2,17 @@
 
 import gc
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from mlflow.entities import Experiment, Run
+from mlflow.entities import Experiment, Run, ViewType
 
-from analysis.definition import Definition, DefinitionError, parse_definition
-from analysis.frames import TrackedRun, is_run
+from analysis.attempts import TrackedRun, is_run
+from analysis.definition import Definition, DefinitionError, parse_definition, read_definitions
 from analysis.results.client import Client, ResultsError, first_line, reading, shown_uri
 
 EXPERIMENTS = Path("experiments")
@@ -21,7 +22,11 @@ PAGE = 500
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """An ablation's experiment.  preset: None without one; last_start: milliseconds, 0 where there are no runs."""
+    """An ablation's experiment.
+
+    preset: None without one; last_start: milliseconds, 0 where there are no runs.  Of one in MLflow's trash no runs are
+    counted.
+    """
 
     name: str
     ablation: str
@@ -29,14 +34,21 @@ class ExperimentRow:
     title: str
     last_start: int
     num_runs: int
+    is_deleted: bool = False
 
 
 def list_experiments(client: Client) -> list[ExperimentRow]:
-    """A row for each ablation that MLflow knows outside its trash, by name."""
+    """A row for each ablation that MLflow knows, by name; those in its trash are marked."""
     with reading():
-        experiments = find_ablations(client)
-        runs = search_runs(client, [experiment.experiment_id for experiment in experiments])
-    return [describe_experiment(experiment, runs[experiment.experiment_id]) for experiment in experiments]
+        experiments = find_ablations(client, ViewType.ALL)
+        active = [experiment.experiment_id for experiment in experiments if not is_deleted(experiment)]
+        runs = search_runs(client, active)
+    return [describe_experiment(experiment, runs.get(experiment.experiment_id, ())) for experiment in experiments]
+
+
+def is_deleted(experiment: Experiment) -> bool:
+    """Whether it lies in MLflow's trash."""
+    return bool(experiment.lifecycle_stage == "deleted")
 
 
 def describe_experiment(experiment: Experiment, runs: Sequence[TrackedRun]) -> ExperimentRow:
@@ -48,15 +60,17 @@ def describe_experiment(experiment: Experiment, runs: Sequence[TrackedRun]) -> E
     _, is_preset, preset = experiment.name.partition(f"{ablation}-")
     last_start = max((run.started for run in runs), default=0)
     num_runs = len({(run.plan, run.arm, run.seed) for run in runs})
-    return ExperimentRow(experiment.name, ablation, preset if is_preset else None, title, last_start, num_runs)
+    return ExperimentRow(
+        experiment.name, ablation, preset if is_preset else None, title, last_start, num_runs, is_deleted(experiment)
+    )
 
 
-def find_ablations(client: Client) -> list[Experiment]:
-    """The experiments outside the trash that an ablation made, by name."""
+def find_ablations(client: Client, view: int = ViewType.ACTIVE_ONLY) -> list[Experiment]:
+    """The experiments that an ablation made, by name: those outside the trash, or all of them."""
     experiments: list[Experiment] = []
     token = None
     while True:
-        page = client.search_experiments(page_token=token)
+        page = client.search_experiments(view, page_token=token)
         experiments += page
         token = page.token
         if not token:
@@ -72,7 +86,7 @@ def find_experiment(client: Client, name: str) -> Experiment:
         near = [other for other in names if other.startswith(f"{name}-")] or get_close_matches(name, names, cutoff=0.7)
         known = f"did you mean {' or '.join(near[:3])}?" if near else f"there are {', '.join(names) or 'none'}."
         raise ResultsError(f"MLflow has no experiment {name}; {known} `{runner_command(name)}` makes its runs")
-    if found.lifecycle_stage == "deleted":
+    if is_deleted(found):
         raise ResultsError(
             f"experiment {name} lies in MLflow's trash; `MLFLOW_TRACKING_URI={shown_uri()} mlflow experiments restore "
             f"--experiment-id {found.experiment_id}` brings it back"
@@ -94,13 +108,20 @@ def read_definition(experiment: Experiment) -> Definition:
 
 def runner_command(experiment: str) -> str:
     """The command that makes an experiment's runs, as far as its name and the files of the current folder tell."""
-    for stem in sorted((path.stem for path in EXPERIMENTS.glob("*.yaml")), key=len, reverse=True):
-        before, is_preset, preset = experiment.partition(f"{stem}-")
-        if experiment == stem:
-            return f"python runner.py {EXPERIMENTS}/{stem}.yaml"
+    files, _ = read_definitions(EXPERIMENTS)
+    for name in sorted(files, key=len, reverse=True):
+        before, is_preset, preset = experiment.partition(f"{name}-")
+        if experiment == name:
+            return make_command(files[name])
         if is_preset and not before and (EXPERIMENTS / "presets" / f"{preset}.yaml").is_file():
-            return f"python runner.py {EXPERIMENTS}/{stem}.yaml --preset {preset}"
+            return make_command(files[name], preset)
     return f"python runner.py {EXPERIMENTS}/FILE.yaml"
+
+
+def make_command(definition: Definition, preset: str | None = None) -> str:
+    """The command that runs an ablation's file."""
+    source = definition.source or f"{EXPERIMENTS}/{definition.name}.yaml"
+    return f"python runner.py {shlex.quote(source)}" + (f" --preset {preset}" if preset else "")
 
 
 def search_runs(client: Client, experiment_ids: Sequence[str]) -> dict[str, list[TrackedRun]]:

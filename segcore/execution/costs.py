@@ -1,5 +1,6 @@
 """What a plan will cost: each arm's network and time, disk and memory, against what the machine has."""
 
+import math
 import os
 import shutil
 from collections import Counter
@@ -23,6 +24,8 @@ from segcore.plan import Plan, Run
 OTHER_BYTES = 6e6
 # Networks that differ by less than this are called the same size.
 SAME = 1.01
+# Runs whose times differ by less than this are called as long as each other: repeated ones do by as much.
+SAME_TIME = 1.05
 
 
 @dataclass(frozen=True)
@@ -77,27 +80,29 @@ def network_size(model_name: str, image_size: int) -> tuple[int, float]:
 
 
 def side_effects(costs: Sequence[ArmCost]) -> list[str]:
-    """A sentence for each network that differs from the cheapest arm's in parameters or compute."""
-    reference = min(costs, key=lambda cost: cost.gflops)
-    groups: dict[tuple[int, float], list[ArmCost]] = {}
+    """A sentence for each kind of arm that differs from the cheapest one in parameters, compute or, if known, time."""
+    reference = min(costs, key=lambda cost: (cost.gflops, cost.seconds or math.inf))
+    groups: dict[tuple[int, float, float | None], list[ArmCost]] = {}
     for cost in costs:
-        groups.setdefault((cost.parameters, cost.gflops), []).append(cost)
+        groups.setdefault((cost.parameters, cost.gflops, cost.seconds), []).append(cost)
     sentences = []
     for group in groups.values():
         ratios = compare(group[0], reference)
         if ratios:
             names, has = join([cost.arm for cost in group]), "has" if len(group) == 1 else "have"
-            sentences.append(f"{names} {has} {join(ratios)} of {reference.arm}: the factor changes these too.")
+            these = "these" if len(ratios) > 1 else "this"
+            sentences.append(f"{names} {has} {join(ratios)} of {reference.arm}: the factor changes {these} too.")
     return sentences
 
 
 def compare(cost: ArmCost, reference: ArmCost) -> list[str]:
-    """How many times the parameters, the compute and, where it is known, the time; empty for networks of one size."""
+    """How many times the parameters and compute where one of them differs, and the time where it is known to."""
     ratios = {"parameters": cost.parameters / reference.parameters, "compute": cost.gflops / reference.gflops}
     if all(1 / SAME < ratio < SAME for ratio in ratios.values()):
-        return []
-    if cost.seconds and reference.seconds:
-        ratios["time"] = cost.seconds / reference.seconds
+        ratios = {}
+    time = cost.seconds / reference.seconds if cost.seconds and reference.seconds else None
+    if time is not None and (ratios or not 1 / SAME_TIME < time < SAME_TIME):
+        ratios["time"] = time
     return [f"{ratio:.2g} times the {name}" for name, ratio in ratios.items()]
 
 

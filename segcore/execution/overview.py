@@ -61,17 +61,27 @@ def arms_table(costs: Sequence[ArmCost]) -> Table:
     """A row an arm: its settings, its network, its time, its runs."""
     keys = list(costs[0].differences)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("arm", min_width=6)
+    table.add_column("arm", min_width=6, overflow="fold")
     for header in setting_headers(keys):
         table.add_column(Text(header), overflow="fold")
     for header in ("para-\nmeters", "GFLOPs\nan image", "time\na run", "runs\ndone", "time\nleft"):
         table.add_column(header, justify="right", no_wrap=True)
     for cost in costs:
-        settings = [str(value) for value in cost.differences.values()]
+        settings = [show_setting(value) for value in cost.differences.values()]
         if len(keys) > MAX_COLUMNS:
             settings = ["\n".join(f"{key} = {value}" for key, value in zip(keys, settings, strict=True))]
         table.add_row(*(Text(cell) for cell in (cost.arm, *settings, *cost_cells(cost))))
     return table
+
+
+def show_setting(value: object) -> str:
+    """A setting as one would type it, and as the report writes it: `0.005`, `0.001` as `1e-3`, `unet`."""
+    if not isinstance(value, float):
+        return str(value)
+    if not 0 < abs(value) <= 1e-3:
+        return f"{value:g}"
+    digits, exponent = f"{value:e}".split("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def setting_headers(keys: Sequence[str]) -> list[str]:

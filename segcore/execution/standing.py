@@ -1,13 +1,43 @@
-"""How an ablation stands: a row for each of its runs, as the folders in `runs/` tell, without MLflow."""
+"""How an ablation stands: a row for each of its runs, as the folders in `runs/` tell, without MLflow.
+
+Of several attempts at a run the newest that finished stands; one that was made since and did not finish is noted.
+"""
 
 import re
 from typing import Any
 
 from segcore.execution import folder as folders
-from segcore.execution.folder import folder_of
+from segcore.execution.folder import REPLACED, RunFolder, folder_of
 from segcore.plan import Plan, Run, digest
 
 SEED = re.compile(r"^seed: (\d+)$", re.MULTILINE)
+
+MACHINE = ("device", "host", "threads")
+ENDS = {
+    "running": "is running",
+    "failed": "failed",
+    "diverged": "diverged",
+    "interrupted": "was interrupted",
+    "missing": "could not be run here",
+}
+
+
+def standing_folder(run: Run) -> RunFolder:
+    """The folder of the newest attempt that finished, which a later one may have set aside; else the run's own."""
+    folder = folder_of(run)
+    if folder.state == "finished":
+        return folder
+    earlier = (RunFolder(path.parent) for path in (folders.RUNS / REPLACED).glob(f"{run.fingerprint}-*/run.json"))
+    finished = [attempt for attempt in earlier if attempt.state == "finished"]
+    return max(finished, key=lambda attempt: attempt.read("run").get("created", 0.0), default=folder)
+
+
+def newer_attempt(run: Run) -> str:
+    """What became of the attempt that was made after the one that stands, as a clause; empty where there is none."""
+    folder = folder_of(run)
+    if folder == standing_folder(run) or folder.state == "new":
+        return ""
+    return f"a newer attempt {ENDS[folder.state]}" + (f" ({folder.reason})" if folder.reason else "")
 
 
 def standing_runs(plan: Plan) -> list[Run]:
@@ -18,29 +48,37 @@ def standing_runs(plan: Plan) -> list[Run]:
     expected = {*plan.ablation.definition.seeds, *plan.ablation.seeds}
     others = sorted(seeds_in_folders() - expected)
     runs = plan.runs_of(sorted(expected))
-    return runs + [run for run in plan.runs_of(others) if folder_of(run).state == "finished"]
+    return runs + [run for run in plan.runs_of(others) if standing_folder(run).state == "finished"]
 
 
 def seeds_in_folders() -> set[int]:
     """The seeds of all runs that have a folder."""
-    texts = (path.read_text(encoding="utf-8") for path in folders.RUNS.glob("*/settings.yaml"))
+    paths = (path for pattern in ("*", f"{REPLACED}/*") for path in folders.RUNS.glob(f"{pattern}/settings.yaml"))
+    texts = (path.read_text(encoding="utf-8") for path in paths)
     return {int(seed) for text in texts for seed in SEED.findall(text)}
 
 
-def seeds_after(plan: Plan) -> set[int]:
-    """The seeds that the verdicts can rest on once the call is done: those that are asked for or have finished runs."""
-    finished = {run.seed for run in standing_runs(plan) if folder_of(run).state == "finished"}
-    return finished | set(plan.ablation.seeds)
+def seeds_after(plan: Plan) -> dict[str, set[int]]:
+    """The seeds of each arm that the verdicts can rest on once the call is done: finished, or to be run."""
+    seeds: dict[str, set[int]] = {arm: set() for arm in plan.arms}
+    for run in standing_runs(plan):
+        if standing_folder(run).state == "finished":
+            seeds[run.arm].add(run.seed)
+    for run in plan.runs:
+        if run.unavailable is None:
+            seeds[run.arm].add(run.seed)
+    return seeds
 
 
 def standing_rows(plan: Plan) -> list[dict[str, Any]]:
-    """What analysis needs to judge: arm, seed, state, reason, and the metrics of a finished run."""
+    """What analysis needs to judge: arm, seed, state, reason, where it was computed, and a finished run's metrics."""
     return [
         {
             "arm": run.arm,
             "seed": run.seed,
             "state": shown_state(run),
-            "reason": folder_of(run).reason or "",
+            "reason": shown_reason(run),
+            **machine_of(run),
             **metrics_of(run),
         }
         for run in standing_runs(plan)
@@ -59,13 +97,25 @@ def standing_digest(plan: Plan) -> str:
 
 def shown_state(run: Run) -> str:
     """What became of a run so far, as people say it."""
-    state = folder_of(run).state
+    state = standing_folder(run).state
     return "not run" if state == "new" else state
+
+
+def shown_reason(run: Run) -> str:
+    """Why a run did not finish; of one that did, that it was tried again since."""
+    newer = newer_attempt(run)
+    return f"{newer}; the finished one before it stands" if newer else folder_of(run).reason or ""
+
+
+def machine_of(run: Run) -> dict[str, str]:
+    """Device, host and threads of a run, as texts; empty where its folder does not tell."""
+    environment = standing_folder(run).read("environment")
+    return {name: str(environment.get(name, "")) for name in MACHINE}
 
 
 def metrics_of(run: Run) -> dict[str, float]:
     """The metrics of a finished run, its last epoch's among them; empty for any other."""
-    folder = folder_of(run)
+    folder = standing_folder(run)
     if folder.state != "finished":
         return {}
     last_epoch = list(folder.lines("epochs"))[-1]["metrics"]

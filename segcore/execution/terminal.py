@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from segcore.definition import METRICS
-from segcore.execution.folder import RunFolder, folder_of
+from segcore.execution.folder import RunFolder
 from segcore.execution.local import Job
-from segcore.execution.standing import metrics_of, standing_runs
+from segcore.execution.standing import metrics_of, newer_attempt, shown_state, standing_folder, standing_runs
 from segcore.plan import Plan, Run
 
 PRIMARY = "test/dice_per_image"
@@ -215,14 +215,13 @@ def mean_and_spread(values: Sequence[float | None]) -> str:
 
 
 def arm_state(runs: Sequence[Run]) -> str:
-    """`finished`, or how many are not and why."""
-    states = [folder_of(run).state for run in runs]
-    if all(state == "finished" for state in states):
-        return "finished"
+    """`finished`, or how many are not and why; then what was tried again since without success."""
+    states = [shown_state(run) for run in runs]
     lines = []
     for state in dict.fromkeys(states):
         of_state = [run for run, its_state in zip(runs, states, strict=True) if its_state == state]
-        reasons = dict.fromkeys(filter(None, (folder_of(run).reason for run in of_state)))
-        shown = "not run" if state == "new" else state
-        lines.append(f"{len(of_state)} {shown}" + (f": {'; '.join(reasons)}" if reasons else ""))
-    return "\n".join(lines)
+        reasons = dict.fromkeys(filter(None, (standing_folder(run).reason for run in of_state)))
+        lines.append(f"{len(of_state)} {state}" + (f": {'; '.join(reasons)}" if reasons else ""))
+    if set(states) == {"finished"}:
+        lines = ["finished"]
+    return "\n".join([*lines, *(f"seed {run.seed}: {newer}" for run in runs if (newer := newer_attempt(run)))])

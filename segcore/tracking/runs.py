@@ -84,6 +84,8 @@ def _only_run_id(client: MlflowClient, run: str) -> str:
     origins: set[str] = {match.data.tags.get("reused_from", match.info.run_id) for match in found}
     if len(origins) == 1:
         return origins.pop()
+    if not found and _is_report(client, run, names):
+        raise UserError(f"run {run} is an ablation's report, no training, so it has no weights; name one of its runs")
     if not found:
         raise UserError(f"no run in MLflow ({shown_uri()}) has the id or the name {run!r}; `mlflow ui` lists them")
     listed = "\n".join(
@@ -112,6 +114,15 @@ def _runs_called(client: MlflowClient, run: str, names: Mapping[str, str]) -> li
     named = [match for match in found if match.info.run_name == run]
     placed = [match for match in found if f"{names[match.info.experiment_id]}/{match.info.run_name}" == run]
     return _best_attempts(named or placed)
+
+
+def _is_report(client: MlflowClient, run: str, names: Mapping[str, str]) -> bool:
+    """Whether this is the id of a report, the start of one, or its name, with or without its experiment."""
+    reports = find_runs(client, f"tags.{SUMMARY} = 'true'")
+    called = {report.info.run_name for report in reports}
+    placed = {f"{names[report.info.experiment_id]}/{report.info.run_name}" for report in reports}
+    has_id = RUN_ID_PREFIX.fullmatch(run) and any(report.info.run_id.startswith(run) for report in reports)
+    return bool(has_id) or run in called | placed
 
 
 def _trainings(runs: Sequence[Run]) -> list[Run]:

@@ -124,7 +124,7 @@ def test_a_picture_of_some_arms_keeps_their_colours_and_says_n_and_the_band():
     assert "middle" not in [line.get_label() for line in axes.lines]
     assert "bands: from the lowest to the highest (no interval)" in picture.caption
     assert "n = 2 to 3 seeds an arm; without slow, seed 2 (diverged)." in picture.caption
-    assert "1 run that did not finish" in picture.caption
+    assert "1 unfinished run, in neither mean nor band" in picture.caption
     assert picture.caption.endswith(f"{CONTEXT}.")
 
 

@@ -9,6 +9,7 @@ from analysis.definition import Hypothesis
 from analysis.figures import plot_differences
 from analysis.figures.differences import axis_limits, differences_picture, panels
 from analysis.figures.output import LeftOutError, Subject
+from analysis.figures.style import INK
 from analysis.metrics import metric_of
 from analysis.verdicts import Verdict
 from tests.analysis.figure_frames import CONTEXT, make_definition, make_runs
@@ -55,6 +56,7 @@ def test_a_row_shows_seeds_mean_both_intervals_and_the_margin():
     (dots,) = [line for line in axes.lines if line.get_marker() == "o"]
     (mean,) = [line for line in axes.lines if line.get_marker() == "D"]
     assert list(dots.get_xdata()) == [1, 2, 3]
+    assert dots.get_color() == INK  # colours stand for arms
     assert list(mean.get_xdata()) == [2]
     thin, thick = sorted(bars(axes), key=lambda bar: bar[2])
     assert thin[:2] == (0.0, 4.0)

@@ -139,7 +139,7 @@ def test_compute_of_one_image_where_the_training_images_are_not_known():
     assert list(values) == [2, 2, 2, 3, 3, 3]
     assert label == "compute of an image, forward (GFLOPs)"
     picture = compute_picture(Subject(make_definition(), runs, CONTEXT), make_epochs(), "small_compute")
-    assert "the number of training images is not known" in picture.caption
+    assert "the number of training images or of epochs is not known" in picture.caption
 
 
 def test_the_time_of_different_machines_is_pointed_out():

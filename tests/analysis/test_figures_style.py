@@ -1,12 +1,16 @@
+import io
 import itertools
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
-from analysis.figures import arm_looks, look, styled
+from analysis.figures import arm_looks, look, plot_changes, styled
 from analysis.figures import style as look_of_all
+from tests.analysis.figure_frames import ARMS, make_epochs, make_runs
 
 NUM_LOOKS = 36
 
@@ -93,3 +97,43 @@ def test_an_axis_of_logarithms_is_written_in_plain_numbers():
     look_of_all.write_log_axis(axes.xaxis, 0.4, 8)
     axes.figure.draw_without_rendering()
     assert {"0.5", "1", "2", "5"} <= {label.get_text() for label in axes.get_xticklabels()}
+
+
+def inked(figure, dpi):
+    """Which pixels of a saved figure are dark."""
+    buffer = io.BytesIO()
+    with styled():
+        figure.savefig(buffer, dpi=dpi, format="png")
+    return np.asarray(Image.open(buffer).convert("L")) < 200
+
+
+def test_a_label_that_is_longer_than_its_axis_ends_inside_the_figure():
+    with styled():
+        figure = look_of_all.new_figure(look_of_all.COLUMN, 2.0)
+        axes = figure.subplots()
+        look_of_all.label_rows(axes, ["a name that takes half of the figure", "b"])
+        axes.set_xlabel("a label of an axis that is much longer than the axis")
+        look_of_all.settle(figure)
+        box = axes.xaxis.label.get_window_extent()
+    assert axes.xaxis.label.get_horizontalalignment() == "right"
+    assert 0 < box.x0 < box.x1 <= figure.bbox.width
+
+
+def test_text_is_as_wide_at_every_resolution():
+    with styled():
+        widths = []
+        for dpi in (72, 100, 150, 200):
+            text = Figure(dpi=dpi).text(0, 0, "meadow_hound (20)")
+            widths.append(text.get_window_extent().width / dpi)
+    assert max(widths) - min(widths) < 0.02
+
+
+def test_changes_that_are_all_but_equal_stand_inside_an_axis_of_some_height():
+    axes = Figure().subplots()
+    plot_changes(axes, make_epochs(), make_runs(), arm_looks(ARMS))
+    low, high = axes.get_ylim()
+    assert low < 9.5 < 10.5 < high
+    axes.figure.draw_without_rendering()
+    ticks = [float(label.get_text()) for label in axes.get_yticklabels()]
+    assert ticks == pytest.approx(list(axes.get_yticks()))
+    assert any(low < tick < high for tick in ticks)

@@ -4,9 +4,8 @@ import pandas as pd
 import pytest
 
 from analysis import frames
+from analysis.attempts import TrackedRun
 from analysis.definition import parse_definition
-from analysis.frames import TrackedRun
-from segcore import plan
 
 DEFINITION = parse_definition(
     {
@@ -25,11 +24,13 @@ DEFINITION = parse_definition(
 )
 
 
-def run(arm="fast", seed=1, started=1000, *, state="finished", status="FINISHED", plan="a", dice=None, **more):
+def run(
+    arm="fast", seed=1, started=1000, *, state="finished", status="FINISHED", plan="a", dice=None, params=None, **more
+):
     """A tracked run whose id tells when it was started."""
     tags = {"arm": arm, "seed": str(seed), "plan": plan, "state": state}
     metrics = {} if dice is None else {"test/dice_per_image": dice}
-    return TrackedRun(f"run{started}", started, status, f"/mlruns/{started}", tags | more, metrics=metrics)
+    return TrackedRun(f"run{started}", started, status, f"/mlruns/{started}", tags | more, params or {}, metrics)
 
 
 def rows_of(runs):
@@ -66,26 +67,56 @@ def test_a_finished_attempt_stands_before_a_newer_one_that_failed_and_a_newer_be
     assert (row["test/dice_per_image"], row["attempts"], row["run_id"]) == (0.8, 3, "run2")
 
 
-@pytest.mark.parametrize(
-    ("state", "status", "shown"),
-    [
-        ("finished", "FINISHED", "finished"),
-        ("diverged", "FAILED", "diverged"),
-        ("missing", "KILLED", "missing"),
-        ("", "FAILED", "failed"),
-        ("", "KILLED", "interrupted"),
-        ("unheard of", "SCHEDULED", "interrupted"),
-    ],
-)
-def test_the_state_is_the_tag_or_else_what_mlflow_says(state, status, shown):
-    assert run(state=state, status=status).state == shown
-
-
 def test_a_run_that_is_not_whole_in_mlflow_is_still_running():
     row = rows_of([run(status="RUNNING", dice=0.9)])["fast", 1]
     assert row["state"] == "running"
     assert "delivers the rest" in row["reason"]
     assert math.isnan(row["test/dice_per_image"])
+
+
+def test_runs_without_the_arms_settings_are_left_out_with_what_to_do():
+    old = {"optimizer.lr": "0.01"}
+    runs = [
+        *(run("fast", seed, seed, dice=0.9, params=old) for seed in (1, 2)),
+        run("fast", 1, 3, dice=0.5, params={"optimizer.lr": "0.001"}),
+        run("slow", 1, 4, dice=0.7, params={"optimizer.lr": "0.0001"}),
+    ]
+    rows = rows_of(runs)
+    assert (rows["fast", 1]["test/dice_per_image"], rows["fast", 1]["attempts"], rows["fast", 1]["stale"]) == (
+        0.5,
+        1,
+        1,
+    )
+    stale = rows["fast", 2]
+    assert (stale["run_id"], stale["state"], stale["attempts"], stale["stale"]) == (None, "not run", 0, 1)
+    assert stale["reason"] == "made with optimizer.lr = 0.01, the arm now has 1e-3; run it again"
+    assert (rows["slow", 1]["stale"], rows["slow", 2]["stale"], rows["slow", 2]["reason"]) == (0, 0, "")
+    assert frames.describe_attempts(DEFINITION, runs) == [
+        "fast, seed 2, left out: made with optimizer.lr = 0.01, the arm now has 1e-3; run it again."
+    ]
+
+
+def test_seeds_that_are_left_out_for_the_same_reason_are_one_note():
+    runs = [run("fast", seed, seed, params={"optimizer.lr": "0.01"}) for seed in (2, 10, 1)]
+    [note] = frames.describe_attempts(DEFINITION, runs)
+    assert note.startswith("fast, seeds 1, 2, 10, left out: ")
+    assert note.endswith("run them again.")
+
+
+def test_a_newer_attempt_that_came_to_nothing_is_told():
+    runs = [
+        *(run("fast", seed, seed) for seed in (1, 2)),
+        *(run("fast", seed, 10 + seed, state="failed", status="FAILED", reason="out of memory.") for seed in (1, 2)),
+        run("slow", 1, 20),
+        run("slow", 1, 21, state="interrupted", status="KILLED"),
+        run("slow", 2, 30, state="failed", status="FAILED"),
+        run("slow", 2, 31),
+    ]
+    assert frames.describe_attempts(DEFINITION, runs) == [
+        "fast, seed 1; fast, seed 2: a newer attempt failed (out of memory); the finished one before it is shown.",
+        "slow, seed 1: a newer attempt was interrupted; the finished one before it is shown.",
+    ]
+    assert rows_of(runs)["fast", 2]["run_id"] == "run2"
 
 
 def test_tags_and_dataset_become_columns():
@@ -154,12 +185,6 @@ def test_arms_that_the_definition_lost_are_said():
     assert note.startswith("Arm 'gone' has 2 runs, but the ablation's definition no longer has it")
 
 
-def test_the_newest_plan_is_that_of_the_run_that_was_started_last():
-    runs = [run(started=1, plan="a"), run(started=2, plan="b"), run(started=3, plan="a"), run(started=4, plan="c")]
-    assert {name: len(of_plan) for name, of_plan in frames.newest_first(runs).items()} == {"c": 1, "a": 2, "b": 1}
-    assert list(frames.newest_first(runs)) == ["c", "a", "b"]
-
-
 def with_params(arm, **params):
     tags = {"arm": arm, "seed": "1", "plan": "a"}
     return TrackedRun(arm, 1, "FINISHED", "", tags, {key.replace("__", "."): value for key, value in params.items()})
@@ -180,22 +205,6 @@ def test_a_plan_that_is_not_shown_is_said_with_how_to_show_it():
     assert "rates-demo also holds 2 runs of plan old" in note
     assert "in the data or in the recipe" in note
     assert note.endswith("`--plan old` shows them.")
-
-
-def test_what_a_plan_does_not_depend_on_is_what_the_suite_says():
-    assert set(frames.WITHOUT_EFFECT) == set(plan.WITHOUT_EFFECT)
-
-
-@pytest.mark.parametrize(
-    "tags",
-    [
-        {"arm": "fast", "seed": "1"},
-        {"arm": "fast", "seed": "one", "plan": "a"},
-        {"arm": "fast", "seed": "1", "plan": "a", "summary": "true"},
-    ],
-)
-def test_other_runs_of_mlflow_are_none_of_ours(tags):
-    assert not frames.is_run(tags)
 
 
 def test_hypotheses_are_rows():

@@ -168,8 +168,55 @@ def test_figures_alone_leave_the_rest_of_the_report(here, tmp_path, monkeypatch,
     assert (output / "index.html").read_bytes() == before
     assert (output / "figures" / "marker.png").is_file()
     assert report.main(["one_arm", "--figures-only", "--output", str(tmp_path / "new")]) == 0
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"figures", "contents.txt"}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"figures", ".report-contents"}
     assert capsys.readouterr().out == f"{tmp_path / 'new' / 'figures'}\n"
+
+
+def save_names(pictures, folder):
+    (folder / "figures").mkdir(exist_ok=True)
+    for picture in pictures:
+        (folder / "figures" / f"{picture.name}.png").write_bytes(b"")
+    return ()
+
+
+def test_photographs_of_the_dataset_are_left_out_if_asked(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "save_pictures", save_names)
+    output = tmp_path / "out"
+    sheets = {"whole_worst.png", "whole_best.png"}
+    assert report.main(["whole", "--output", str(output)]) == 0
+    names = {path.name for path in (output / "figures").iterdir()}
+    assert sheets <= names
+    assert report.main(["whole", "--without-photos", "--output", str(output)]) == 0
+    assert {path.name for path in (output / "figures").iterdir()} == names - sheets
+    assert "whole_worst" not in (output / "report.md").read_text()
+
+
+def test_two_presets_of_an_ablation_have_files_of_their_own(two_presets, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "save_pictures", save_names)
+    output = tmp_path / "out"
+    assert report.main(["pair-demo", "pair-pets64", "--output", str(output)]) == 0
+    assert {path.name for path in (output / "tables").iterdir()} == (
+        {"claims.tex", "pair-demo_results.tex", "pair-pets64_results.tex"}
+    )
+    names = {path.name for path in (output / "figures").iterdir()}
+    assert {"pair-demo_test_dice.png", "pair-pets64_test_dice.png"} <= names
+    text = (output / "report.md").read_text()
+    assert "\n## pair (pair-demo)\n" in text and "\n## pair (pair-pets64)\n" in text
+    assert "All runs share one test set" not in text
+    assert "| 3.6 |" in text
+
+
+@pytest.fixture
+def two_presets(tmp_path, empty_database, monkeypatch):
+    """A project that holds two experiments of one ablation, on different data."""
+    folder = tmp_path / "two"
+    (folder / "experiments").mkdir(parents=True)
+    shutil.copy(empty_database, folder / "mlflow.db")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for preset, data in (("demo", "da7a"), ("pets64", "beef")):
+        make(folder, "pair", preset=preset, seeds=(1, 2), data_fingerprint=data * 3)
+    return folder
 
 
 def save_marker(pictures, folder):

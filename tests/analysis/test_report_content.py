@@ -2,18 +2,16 @@
 
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
 from analysis.definition import read_definitions
+from analysis.numbers import join, mean_and_spread, number, runs_of, setting, signed
 from analysis.reporting.claims import count_verdicts, describe_counts, hash_claims
 from analysis.reporting.deviations import find_deviations
 from analysis.reporting.gather import choose_run, load_material
 from analysis.reporting.images import images_table
 from analysis.reporting.integrity import describe_comparison
 from analysis.reporting.methods import describe_methods
-from analysis.reporting.numbers import join, mean_and_spread, number, runs_of, setting, signed
-from analysis.reporting.overall import describe_overall
 from analysis.reporting.sections import claims_of, section_order
 from analysis.reporting.tables import arms_table, results_table, seeds_table
 from analysis.reporting.topics import common, departures
@@ -133,7 +131,7 @@ def test_missing_runs_have_their_reason_and_unequal_seeds_are_said(lr_sweep):
 def test_the_same_finding_is_said_once(load):
     both = findings("Runs taken over", load("loss"), load("scheduler"))
     assert len(both) == 1
-    assert both[0].startswith("`loss-demo` and `scheduler-demo`: 3 runs were taken over")
+    assert both[0].startswith("`loss-demo` and `scheduler-demo`, each: 3 runs were taken over")
 
 
 def test_what_differs_beside_the_factor_is_found(lr_sweep):
@@ -142,6 +140,35 @@ def test_what_differs_beside_the_factor_is_found(lr_sweep):
     odd = replace(lr_sweep, results=replace(lr_sweep.results, params=params))
     assert findings("Factor", odd) == ("`lr_sweep-demo`: runs differ outside of the factor, in `trainer.epochs`.",)
     assert "But runs differ outside of the factor, in `trainer.epochs`." in describe_comparison(odd)
+
+
+def test_what_the_arms_share_is_said_of_those_that_finished(load, lr_sweep):
+    equal = "Number of parameters and compute of an image are the same"
+    same = f"{equal}; training time and peak memory differ by less than 5 %"
+    assert describe_comparison(lr_sweep)[1:] == (f"{same}.",)
+    assert describe_comparison(load("precision"))[1:] == (f"{same} (float16 without a finished run left out).",)
+    others = {(arm, seed): "failed" for arm in ("lr 1e-4", "lr 3e-5") for seed in (42, 43, 44)}
+    assert describe_comparison(changed(lr_sweep, state=others))[1:] == (
+        "What differs along with it cannot be told, because only lr 1e-3 has finished runs.",
+    )
+    without_memory = changed(lr_sweep, peak_memory_gib={("lr 1e-4", seed): float("nan") for seed in (42, 43, 44)})
+    assert describe_comparison(without_memory)[1].endswith("; training time differs by less than 5 %.")
+
+
+def test_arms_that_changed_in_the_file_are_told(lr_sweep):
+    assert findings("Changed arms", lr_sweep) == ()
+    stale = lr_sweep.results.runs.assign(stale=0)
+    assert findings("Changed arms", replace(lr_sweep, results=replace(lr_sweep.results, runs=stale))) == ()
+    stale.loc[(stale["arm"] == "lr 1e-4") & (stale["seed"] == 43), "stale"] = 2
+    assert findings("Changed arms", replace(lr_sweep, results=replace(lr_sweep.results, runs=stale))) == (
+        "`lr_sweep-demo`: 2 runs were left out, made with other settings of the arm: lr 1e-4 (seed 43).",
+    )
+
+
+def test_of_copies_it_is_unknown_what_was_claimed(lr_sweep):
+    everywhere = {(arm, seed): "origin" for arm in lr_sweep.results.definition.arms for seed in (42, 43, 44)}
+    [finding] = findings("Claims", changed(lr_sweep, reused_from=everywhere))
+    assert "unknown, because all runs were taken over" in finding
 
 
 def test_a_file_that_changed_since_the_runs_is_told(lr_sweep):
@@ -197,15 +224,15 @@ def test_what_most_ablations_share_is_the_rule():
 
 
 def test_tables(load, lr_sweep):
-    arms = arms_table(load("architecture").results)
+    arms = arms_table(load("architecture"))
     assert [row[:4] for row in arms.rows] == [
         ("U-Net", "model.name = unet", "31,043,521", arms.rows[0][3]),
         ("ResNet34-U-Net", "model.name = resnet34_unet", "23,502,881", arms.rows[1][3]),
     ]
     assert arms.rows[0][-1] == "3 of 3"
-    labels = [column.label for column in results_table(lr_sweep.results).columns]
+    labels = [column.label for column in results_table(lr_sweep).columns]
     assert labels[:2] == ["arm", "Dice"] and labels[-1] == "training loss"
-    assert "diverged" in seeds_table(lr_sweep.results).rows[2]
+    assert "diverged" in seeds_table(lr_sweep).rows[2]
 
 
 def test_uncertainty_over_images_stands_apart(load):
@@ -226,18 +253,6 @@ def test_claims_agree_with_their_sentences(lr_sweep):
     assert describe_counts((("supported", 1), ("reversed", 0), ("equivalent", 2), ("inconclusive", 3))) == (
         "Of 6 claims 1 is supported, none reversed, 2 equivalent and 3 inconclusive."
     )
-
-
-def test_test_follows_validation():
-    validation = [0.70, 0.72, 0.80, 0.81, 0.90]
-    points = pd.DataFrame({"ablation": "a", "validation": validation, "test": [0.71, 0.74, 0.80, 0.83, 0.91]})
-    first, note = describe_overall(points)
-    assert first.startswith("Over 5 runs the test Dice follows the validation Dice: correlation 0.995 (95 % interval")
-    assert "+1.20 points on average" in first
-    assert "another" in note
-    assert "takes 4 finished runs that differ; there are 3" in describe_overall(points[:3])[0]
-    points["test"] = [0.9, 0.8, 0.9, 0.8, 0.85]
-    assert "is not shown to follow" in describe_overall(points)[0]
 
 
 def test_sections_come_in_the_reports_order(load):

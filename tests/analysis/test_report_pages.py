@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from analysis.reporting.folder import HEADER, LIST
 from tests.fabricate import fabricate_ablation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,8 +74,9 @@ def test_the_same_runs_give_the_same_bytes(project, report):
     assert {name: (project / "again" / name).read_bytes() for name in files} == {
         name: (report / name).read_bytes() for name in files
     }
-    listed = (report / "contents.txt").read_text().splitlines()
-    assert set(listed) == files - {"contents.txt"}
+    header, *listed = (report / LIST).read_text().splitlines()
+    assert header == HEADER
+    assert set(listed) == files - {LIST}
 
 
 def test_nothing_tells_where_it_was_made(project, report):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from analysis.definition import Definition
@@ -5,12 +7,12 @@ from analysis.reporting.selection import select
 from analysis.results import ExperimentRow
 
 
-def row(name, preset, start, num_runs=3):
-    return ExperimentRow(f"{name}-{preset}" if preset else name, name, preset, name, start, num_runs)
+def row(name, preset, start, num_runs=3, is_deleted=False):
+    return ExperimentRow(f"{name}-{preset}" if preset else name, name, preset, name, start, num_runs, is_deleted)
 
 
-def file(name):
-    return Definition(name, name.title(), "Why?", ("optimizer.lr",), {"a": {}}, (1,), section="3.1")
+def file(name, source=""):
+    return Definition(name, name.title(), "Why?", ("optimizer.lr",), {"a": {}}, (1,), section="3.1", source=source)
 
 
 ROWS = [row("loss", "demo", 10), row("loss", None, 5), row("lr_sweep", "demo", 8), row("optimizer", "demo", 0, 0)]
@@ -53,3 +55,33 @@ def test_an_ablation_without_runs_is_named_with_its_command():
 def test_a_preset_without_runs_is_told():
     [note] = select(ROWS, FILES, [], "pets64").notes
     assert note.startswith("No experiment of preset pets64 has runs; there are `loss` (`--preset base`)")
+
+
+DELETED = [row("lr_sweep", "demo", 0, 0, True), row("lr_sweep", None, 0, 0, True)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "preset", "experiments", "not_run"),
+    [
+        (ROWS[:2], (), None, ("loss-demo", "lr_sweep-demo"), ["optimizer"]),
+        (ROWS[:2], (), "base", ("loss", "lr_sweep"), ["optimizer"]),
+        (ROWS[:2], ["lr_sweep"], "demo", ("lr_sweep-demo",), []),
+        (ROWS[:2], ["lr_sweep"], None, ("lr_sweep-demo", "lr_sweep"), []),
+        (ROWS[:2], ["lr_sweep"], "pets64", (), ["lr_sweep"]),
+        (ROWS[:2], ["loss"], None, ("loss-demo",), []),
+        (ROWS[:2], ["lr_sweep-demo"], None, ("lr_sweep-demo",), []),
+        ([], (), None, ("lr_sweep-demo", "lr_sweep"), ["loss", "optimizer"]),
+    ],
+)
+def test_what_lies_in_the_trash_is_asked_for_and_not_run(rows, asked, preset, experiments, not_run):
+    """Loading it tells how to restore it; the runner would stop with the same."""
+    chosen = select([*rows, *DELETED], FILES, asked, preset)
+    assert chosen.experiments == experiments
+    assert [Path(absent.command.split()[2]).stem for absent in chosen.not_run] == not_run
+
+
+def test_a_file_may_have_another_name_than_its_ablation():
+    files = {"loss": file("loss", "experiments/first loss.yaml")}
+    [absent] = select([], files, ["experiments/first loss.yaml"], "demo").not_run
+    assert absent.command == "python runner.py 'experiments/first loss.yaml' --preset demo"
+    assert select(ROWS, files, ["./experiments/first loss.yaml"], None).experiments == ("loss-demo",)

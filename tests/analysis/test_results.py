@@ -111,10 +111,38 @@ def test_runs_that_go_on_or_were_repeated_are_told_apart(empty_project, write_ab
         states={("large", 2): ("interrupted", "stopped by a signal")},
     )
     results = load_results(client, "small")
+    assert results.notes == (
+        "large, seed 2: a newer attempt was interrupted (stopped by a signal); the finished one before it is shown.",
+    )
     assert list(results.runs["state"]) == ["running", "finished", "finished", "finished"]
     assert list(results.runs["attempts"]) == [1, 2, 1, 1]
     running = results.epochs[results.epochs["seed"].eq(1) & results.epochs["arm"].eq("large")]
     assert running["epoch"].max() == 2
+
+
+def test_runs_from_before_a_value_of_the_arm_was_changed_are_left_out(empty_project, write_ablation):
+    arms = {"large": {"optimizer.lr": 1e-3}, "small": {"optimizer.lr": 1e-4}}
+    fabricate_small(empty_project, lambda: write_ablation(factor="optimizer", arms=arms, hypotheses=None), reuse=True)
+    arms["large"] = {"optimizer": {"lr": "1e-2"}}
+    client = fabricate_small(
+        empty_project,
+        lambda: write_ablation(factor="optimizer", arms=arms, hypotheses=None),
+        seeds=[1],
+        declared=[1, 2],
+        started=1_800_000_000.0,
+        reuse=True,
+    )
+    results = load_results(client, "small")
+    assert list(results.runs["state"]) == ["finished", "not run", "finished", "finished"]
+    assert list(results.runs["stale"]) == [1, 1, 0, 0]
+    rates = [results.params[run]["optimizer.lr"] for run in results.runs["run_id"].dropna()]
+    assert rates == ["0.01", "0.0001", "0.0001"]
+    assert not len(results.epochs[results.epochs["arm"].eq("large") & results.epochs["seed"].eq(2)])
+    assert results.notes == (
+        "large, seed 2, left out: made with optimizer.lr = 1e-3, the arm now has 0.01; run it again.",
+    )
+    images, _ = load_images(client, results)
+    assert set(images.loc[images["arm"] == "large", "seed"]) == {1}
 
 
 def test_a_report_that_lies_among_the_runs_is_no_run(project, tmp_path):

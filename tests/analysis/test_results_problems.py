@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 from mlflow.entities import Metric
 
+from analysis.report import main
 from analysis.results import ResultsError, list_experiments, load_results, make_client, reading
 from tests.analysis.conftest import EXPERIMENTS, PLAIN, make_plain
 
@@ -24,6 +25,14 @@ def test_what_is_not_there_is_said_with_the_command_that_makes_it(results_client
         load_results(results_client, "demo")
 
 
+def test_the_command_names_the_file_and_not_the_ablation(results_client, write_ablation, tmp_path, monkeypatch):
+    (tmp_path / "experiments").mkdir()
+    write_ablation("experiments/my rates.yaml", name="rates")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ResultsError, match=r"`python runner.py 'experiments/my rates.yaml'` makes"):
+        load_results(results_client, "rates")
+
+
 def test_an_experiment_in_the_trash_can_be_restored(project):
     client = make_client()
     number = client.get_experiment_by_name("loss-demo").experiment_id
@@ -33,7 +42,20 @@ def test_an_experiment_in_the_trash_can_be_restored(project):
     )
     with pytest.raises(ResultsError, match=restore):
         load_results(client, "loss-demo")
-    assert "loss-demo" not in [row.name for row in list_experiments(client)]
+    rows = {row.name: row for row in list_experiments(client)}
+    assert (rows["loss-demo"].is_deleted, rows["loss-demo"].num_runs, rows["loss-demo"].preset) == (True, 0, "demo")
+    assert [name for name, row in rows.items() if row.is_deleted] == ["loss-demo"]
+
+
+@pytest.mark.parametrize("asked", [["loss"], ["loss-demo"], ["loss", "--preset", "demo"]])
+def test_a_report_of_what_lies_in_the_trash_tells_how_to_restore_it(project, asked, capsys, monkeypatch):
+    (project / "experiments").symlink_to(EXPERIMENTS)
+    client = make_client()
+    client.delete_experiment(client.get_experiment_by_name("loss-demo").experiment_id)
+    assert main(asked) == 2
+    problem = capsys.readouterr().err
+    assert "mlflow experiments restore --experiment-id" in problem
+    assert "python runner.py" not in problem
 
 
 @pytest.mark.parametrize(
@@ -94,12 +116,20 @@ def test_a_database_of_an_older_mlflow_comes_with_the_command_that_upgrades_it(e
 
 def test_a_server_that_is_away_is_said_at_once_and_without_its_password(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    with pytest.raises(ResultsError, match=r"cannot be read at http://127.0.0.1:9: .*does the server run") as raised:
+    with pytest.raises(
+        ResultsError, match=r"cannot be read at http://127.0.0.1:9: Connection refused; does the server run"
+    ) as raised:
         make_client()
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
     with pytest.raises(ResultsError, match="cannot be read"), reading():
         raise ConnectionError("gone")
+
+
+def test_a_long_error_ends_with_a_word():
+    with pytest.raises(ResultsError, match=r" word …; is MLFLOW_TRACKING_URI right") as raised, reading():
+        raise OSError("word " * 1000)
+    assert len(str(raised.value)) < 500
 
 
 def test_the_beginning_of_several_plans_is_not_enough(empty_project):

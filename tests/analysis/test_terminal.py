@@ -21,6 +21,11 @@ def claim(first="a", second="b", metric=DICE, margin=0.005, **kind):
     return Hypothesis(f"{first} is better than {second}", first, second, metric, margin, **kind)
 
 
+def both(num_seeds):
+    """So many seeds of every arm."""
+    return dict.fromkeys(["a", "b", "c", "[red]a", "[/]"], range(num_seeds))
+
+
 def finished(**values):
     """Runs of arms with a Dice for each seed from 1."""
     rows = [
@@ -78,7 +83,7 @@ def test_arms_named_like_markup_are_shown_as_they_are():
     runs = finished(**{"[red]a": (0.9, 0.91), "[/]": (0.8, 0.83)})
     text = words(render(show_verdicts(judge(define(hypothesis), runs))))
     assert "[red]a" in text and "[/]" in text
-    assert "[red]a is better than [/]" in words(render(show_outlooks(outlook(define(hypothesis), 2, runs))))
+    assert "[red]a is better than [/]" in words(render(show_outlooks(outlook(define(hypothesis), both(2), runs))))
 
 
 def row(text, number):
@@ -87,42 +92,71 @@ def row(text, number):
 
 
 def test_the_outlook_gives_margin_spread_and_what_shows():
-    # Differences of 9, 10 and 11 points have a standard deviation of 1 point.
-    runs = finished(a=(0.89, 0.91, 0.93), b=(0.80, 0.81, 0.82))
-    (found,) = outlook(define(claim()), 3, runs)
+    # Differences of a and c, 9, 10 and 11 points, have a standard deviation of 1 point.
+    runs = finished(a=(0.89, 0.91, 0.93), c=(0.80, 0.81, 0.82))
+    (found,) = outlook(define(claim()), both(3), runs)
     assert found.spread == pytest.approx(1.0)
     text = render(show_outlooks([found]))
-    assert row(text, 1)[:4] == ["1", "a is better than b", "0.5 points", "1.0 points"]
-    assert row(text, 1)[5] == str(found.seeds_needed)
+    low, high = found.seeds_needed
+    assert row(text, 1) == ["1", "a is better than b", "0.5 points", "1.0 points", "3.8 points", f"{low} to {high}"]
     assert "What 3 seeds can show" in text
-    assert "Spread of 1 from 3 pairs of finished runs." in text
-    warning = f"Hypothesis 1 will probably stay open with 3 seeds unless the advantage is {row(text, 1)[4]} or more; "
-    assert warning + f"{found.seeds_needed} seeds would settle the margin." in words(text)
+    assert "Spread: from 3 pairs of finished runs of all arms for hypothesis 1." in text
+    warning = "Hypothesis 1 will probably stay open with 3 seeds unless the advantage is 3.8 points or more; "
+    assert warning + f"{low} to {high} seeds would settle the margin." in words(text)
 
 
 def test_ratios_equality_and_the_unknown():
     ratio = claim(metric="train_seconds", margin=1.0, ratio=True)
-    found = outlook(define(ratio, claim(same=True), claim(metric="val/loss")), 3, pd.DataFrame())
+    seconds = claim(metric="train_seconds", margin=60)
+    epochs = claim(metric="epochs_to_90", margin=1)
+    found = outlook(define(ratio, claim(same=True), seconds, epochs), both(3), pd.DataFrame())
     text = render(show_outlooks(found))
-    assert row(text, 1)[2:] == ["ratio 2", "–", "–", "–"]
+    assert row(text, 1)[2:4] == ["ratio 2", "5 %"]
     assert row(text, 2)[2:5] == ["0.5 points", "0.2 points", "–"]
-    assert row(text, 3)[2:] == ["0.005", "–", "–", "–"]
-    assert "Spread of 1, 3 not known; 2 assumed." in text
-    assert "Hypothesis 2: 3 seeds cannot show that the arms are the same; 4 seeds would." in text
+    assert row(text, 3)[2:] == ["60 s", "–", "–", "–"]
+    assert row(text, 4)[2] == "1 epoch"
+    assert "Spread: assumed for hypotheses 1, 2, 4; not known for hypothesis 3." in text
+    assert "Hypothesis 2: 3 seeds cannot show that the arms are the same; 5 seeds would." in text
+    assert "Hypothesis 3 (a against b, training time): what 3 seeds can show is not known" in words(text)
+    assert "Hypothesis 4 will probably stay open" in text
 
 
 def test_one_seed_and_an_impossible_arm_are_warned_of():
-    found = outlook(define(claim(), claim("a", "c"), claim(same=True, margin=0.0)), 1, pd.DataFrame())
-    text = words(render(show_outlooks(found, left_out=["c"])))
-    assert "What 1 seed can show" in text
-    assert "Hypothesis 1: one seed decides nothing" in text
-    assert "Hypothesis 2: c will have no run, so nothing can be compared." in text
+    definition = define(claim(), claim("a", "c"), claim(same=True, margin=0.0))
+    found = outlook(definition, {"a": {1}, "b": {1}, "c": set()}, pd.DataFrame())
+    text = words(render(show_outlooks(found)))
+    assert "What the seeds can show" in text
+    assert "Hypothesis 1 (a against b, test per-image Dice): one seed decides nothing; 4 seeds would do." in text
+    assert "c will have no run, so nothing can be compared." in text
     assert "Hypothesis 3" in text
 
 
+def test_unequal_numbers_of_seeds_have_a_column():
+    found = outlook(define(claim(), claim("a", "c")), {"a": {1, 2, 3}, "b": {1, 2, 3}, "c": {2, 3, 4}}, pd.DataFrame())
+    text = render(show_outlooks(found))
+    assert row(text, 1)[2:4] == ["3", "0.5 points"]
+    assert row(text, 2)[2:4] == ["2", "0.5 points"]
+
+
+def test_what_is_settled_is_no_warning_but_a_line():
+    runs = finished(a=(0.890, 0.910, 0.931), b=(0.80, 0.81, 0.82))
+    text = render(show_outlooks(outlook(define(claim(margin=0.001)), both(3), runs)))
+    assert "Settled by finished runs: 1 supported (3 seeds)." in text
+    assert "Hypothesis" not in text
+
+
+def test_a_difference_that_cannot_be_is_not_asked_for():
+    runs = finished(a=(0.1, 0.9), c=(0.9, 0.2))
+    text = render(show_outlooks(outlook(define(claim()), both(2), runs)))
+    assert row(text, 1)[4] == "none"
+    assert "Hypothesis 1: no difference can show with 2 seeds; more than 1000 seeds would settle the margin." in words(
+        text
+    )
+
+
 def test_seeds_that_are_enough_are_no_warning():
-    runs = finished(a=(0.8801, 0.8902, 0.9003), b=(0.80, 0.81, 0.82))
-    text = render(show_outlooks(outlook(define(claim()), 10, runs)))
+    runs = finished(a=(0.8801, 0.8902, 0.9003), c=(0.80, 0.81, 0.82))
+    text = render(show_outlooks(outlook(define(claim()), both(10), runs)))
     assert "Hypothesis" not in text
 
 
@@ -134,5 +168,5 @@ def test_nothing_claimed_is_said():
 def test_no_line_is_wider_than_the_terminal(width):
     runs = finished(a=(0.89, 0.91, 0.93), b=(0.80, 0.81, 0.82))
     definition = define(claim(), claim("b", "a"))
-    for item in (show_outlooks(outlook(definition, 3, runs)), show_verdicts(judge(definition, runs))):
+    for item in (show_outlooks(outlook(definition, both(3), runs)), show_verdicts(judge(definition, runs))):
         assert max(map(len, render(item, width).splitlines())) <= width

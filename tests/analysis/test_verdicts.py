@@ -86,7 +86,7 @@ def test_a_clear_difference_of_noisy_runs_needs_fewer_seeds_than_the_margin_does
 
 
 def test_several_claims_ask_for_a_stricter_level_and_the_sentence_says_so():
-    runs = runs_of(A=[0.861, 0.863, 0.862], B=[0.85, 0.85, 0.85])  # half-width 0.25 at 95 %, 0.63 at 99.2 %
+    runs = runs_of(A=[0.861, 0.863, 0.862], B=[0.85, 0.85, 0.85])  # half-width 0.25 at 95 %, 0.63 at 99.17 %
     assert judge_one(runs, margin=0.008).verdict == "supported"
     verdict = judge_one(runs, margin=0.008, claims=6)
     assert verdict.level == pytest.approx(1 - 0.05 / 6)
@@ -94,7 +94,7 @@ def test_several_claims_ask_for_a_stricter_level_and_the_sentence_says_so():
     assert verdict.verdict_interval == pytest.approx((0.5715, 1.8285), abs=1e-3)
     assert verdict.sentence.startswith(
         "A reaches 1.2 points more test per-image Dice than B (95 % interval 1.0 to 1.4, 3 seeds): inconclusive at the "
-        "99.2 % level that 6 claims ask for (0.6 to 1.8), because the difference lies too near the margin of 0.8; "
+        "99.17 % level that 6 claims ask for (0.6 to 1.8), because the difference lies too near the margin of 0.8; "
     )
 
 
@@ -210,16 +210,6 @@ def test_what_cannot_be_compared_is_inconclusive_for_a_reason(runs, reason):
     assert verdict.sentence.startswith(f"A against B, test per-image Dice: inconclusive, because {reason}")
 
 
-def test_runs_that_cannot_be_used_are_named():
-    runs = runs_of(A=[0.85, 0.86, 0.87], B=[0.84, np.nan, 0.84])
-    assert judge_one(runs).notes[0] == "B, seed 43: finished, but without a number for the test per-image Dice"
-
-
-def test_runs_without_a_column_of_reasons_will_do():
-    runs = runs_of(A=[0.85, 0.86, 0.87], B=[0.84, None, 0.84]).drop(columns="reason")
-    assert judge_one(runs).notes[0] == "B, seed 43: failed"
-
-
 def test_no_runs_at_all():
     verdict = judge_one(pd.DataFrame(columns=["arm", "seed", "state"]))
     assert verdict.notes[0] == "A, seeds 42, 43, 44: not run"
@@ -250,9 +240,40 @@ def test_equal_whole_numbers_are_no_certainty():
 def test_differences_of_two_kinds_are_noted():
     verdict = judge_one(runs_of("epochs_to_90", A=[3, 3, 3], B=[5, 5, 8]), "epochs_to_90", 1)
     assert verdict.notes[0].startswith("the 3 differences take only two values")
-    same = judge_one(runs_of(A=[0.85] * 3, B=[0.85] * 3), same=True)
-    assert same.verdict == "supported"
-    assert same.notes[0].startswith("all 3 seeds give the same difference")
+
+
+@pytest.mark.parametrize("claim", [{}, {"same": True}, {"margin": 0}, {"ratio": True}])
+@pytest.mark.parametrize(
+    ("first", "second", "because"),
+    [
+        ([0.85] * 3, [0.85] * 3, "both arms give the same value on all 3 seeds, as if the seed were not used"),
+        ([0.85] * 3, [0.75] * 3, "both arms give the same value on all 3 seeds, as if the seed were not used"),
+        (
+            [0.85, 0.86, 0.84],
+            [0.85, 0.86, 0.84],
+            "the arms give the same values on all 3 seeds, as if they did not differ",
+        ),
+    ],
+)
+def test_luck_that_does_nothing_is_no_certainty(first, second, because, claim):
+    verdict = judge_one(runs_of(A=first, B=second), **claim)
+    assert (verdict.verdict, verdict.seeds_needed) == ("inconclusive", None)
+    assert verdict.sentence.endswith(f"(the same on all 3 seeds): inconclusive, because {because}.")
+
+
+def test_the_same_difference_but_for_the_last_bit_is_the_same():
+    verdict = judge_one(runs_of(A=[0.90, 0.91, 0.92], B=[0.80, 0.81, 0.82]))
+    assert verdict.sentence == (
+        "A reaches 10.00 points more test per-image Dice than B (the same on all 3 seeds): inconclusive, because all 3 "
+        "seeds give exactly the same difference, which luck hardly does; check what the runs are."
+    )
+
+
+def test_memory_may_be_the_same_for_every_seed():
+    """As that of a GPU is: then it is as sure as to 0.01 GiB, and decided."""
+    verdict = judge_one(runs_of("peak_memory_gib", A=[1.5] * 3, B=[2.5] * 3), "peak_memory_gib", 0.5)
+    assert verdict.verdict == "supported"
+    assert verdict.notes[0].startswith("the 3 differences vary less than steps of 0.01 GiB can tell")
 
 
 @pytest.mark.parametrize("metric", METRICS)

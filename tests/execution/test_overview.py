@@ -62,7 +62,7 @@ def row(text, arm):
 
 def test_nothing_known(make_plan, look):
     text = look(make_plan())
-    assert row(text, "large") == ["large", "0.001", "23.5 M", "6.41", "unknown", "0 of 2", "unknown"]
+    assert row(text, "large") == ["large", "1e-3", "23.5 M", "6.41", "unknown", "0 of 2", "unknown"]
     assert "4 of 4 runs. Their time is not known: no run like these has finished here." in text
     assert "Add --calibrate to measure it, about half a minute." in text
     assert "pets at 256 x 256: 100 training, 20 validation, 40 test images; the first run decodes them" in text
@@ -118,6 +118,37 @@ def test_what_differs_along_with_the_factor_is_said(make_plan, finish, look):
     assert "the factor changes these too" not in look(make_plan())
 
 
+def test_a_difference_in_time_alone_is_said_where_it_is_known(make_plan, finish, look):
+    arms = {"batch 8": {"data.batch_size": 8}, "batch 4": {"data.batch_size": 4}}
+    plan = make_plan(factor="data.batch_size", arms=arms, hypotheses=None, settings={"optimizer.lr": 1e-3})
+    assert "the factor changes" not in look(plan)
+    (folder_of(plan.runs[0]).path.parent).mkdir()
+    large, small = (kind_of(run.config) for run in plan.runs[:2])
+    keep_timing(large, Pace(0.05, 0.1, 0.1, 2.0, 3.0))  # 36 s: 4 epochs of 7 s, 8 s of the rest
+    keep_timing(small, Pace(0.0525, 0.1, 0.1, 2.0, 3.0))  # 37 s
+    assert "the factor changes" not in look(plan)
+    keep_timing(small, Pace(0.1, 0.1, 0.1, 2.0, 3.0))  # 56 s
+    assert "batch 4 has 1.6 times the time of batch 8: the factor changes this too." in look(plan)
+
+
+def test_settings_are_written_as_the_report_does(make_plan, look):
+    arms = {"fast": {"optimizer.lr": 0.01}, "slow": {"optimizer.lr": 3e-5}}
+    text = look(make_plan(arms=arms, hypotheses=None))
+    assert (row(text, "fast")[1], row(text, "slow")[1]) == ("0.01", "3e-5")
+
+
+def test_long_names_of_arms_can_be_told_apart_in_80_columns(make_plan, look):
+    arms = {
+        "cosine": {"scheduler": {"name": "cosine", "eta_min": 1e-5}},
+        "exponential_decay_0.95": {"scheduler": {"name": "exponential", "gamma": 0.95}},
+        "exponential_decay_0.999": {"scheduler": {"name": "exponential", "gamma": 0.999}},
+    }
+    text = look(make_plan(factor="scheduler", arms=arms, hypotheses=None), width=80)
+    assert "…" not in text
+    first_column = "".join(line[:12].split("  ")[0].strip() for line in text.splitlines())
+    assert "exponential_decay_0.95" in first_column and "exponential_decay_0.999" in first_column
+
+
 def test_an_arm_that_the_machine_cannot_run_is_left_out(make_plan, look):
     arms = {"half": {"trainer.precision": "float16"}, "full": {"trainer.precision": "float32"}}
     text = look(make_plan(factor="trainer.precision", arms=arms, hypotheses=None))
@@ -135,7 +166,7 @@ def test_many_settings_share_a_column(make_plan, look, keys, header):
             for arm, values in arms.items()}  # fmt: skip
     text = look(make_plan(factor=names, arms=arms, hypotheses=None, settings={"trainer.epochs": 4}))
     assert header in text
-    assert ("optimizer.weight_decay = 1.0" in text) == (keys == 4)
+    assert ("optimizer.weight_decay = 1" in text) == (keys == 4)
 
 
 def test_too_little_disk_and_memory_are_warnings(make_plan, look, monkeypatch):

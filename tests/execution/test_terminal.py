@@ -5,7 +5,7 @@ from rich.console import Console
 
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
-from segcore.execution.folder import start_attempt
+from segcore.execution.folder import set_aside, start_attempt
 from segcore.execution.local import Job
 from segcore.execution.terminal import Display, mean_and_spread, results_tables, show_seconds
 from segcore.plan import Facts, expand
@@ -67,6 +67,17 @@ def test_the_table_shows_mean_spread_each_seed_and_what_is_missing(plan):
     for part in ("0.7000", "–", "1 finished"):
         assert part in small
     assert "±" not in small
+
+
+def test_the_table_shows_the_attempt_that_finished_and_notes_the_one_that_did_not(plan):
+    run = plan.runs[0]
+    set_aside(finish(run, 0.8))
+    start_attempt(run, "float32").set_state("failed", "disk full")
+    finish(plan.runs[2], 0.9)
+    text = render(results_tables(plan))
+    for part in ("0.8500 ± 0.0707", "0.8000", "finished", "seed 1: a newer attempt failed (disk full)"):
+        assert part in text
+    assert "1 finished" not in text
 
 
 def test_arms_that_were_not_asked_for_are_shown_as_they_stand(write_ablation, monkeypatch, tmp_path):

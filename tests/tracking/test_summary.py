@@ -69,7 +69,7 @@ def test_a_report_is_never_taken_for_a_training(
     deliver(folder.delivery(experiment), client)
     run_id = deliver_summary("lr_sweep", report, [], "source 1", client)
     for name in ("report", "lr_sweep/report", run_id):
-        with pytest.raises(UserError, match="no run in MLflow"):
+        with pytest.raises(UserError, match="is an ablation's report, no training"):
             open_run(name)
     assert open_run("lr 1e-3, seed 42").read_bytes() == b"weights of f1"
     assert [run.data.tags["arm"] for run in client.search_runs([experiment], SEARCH)] == ["lr 1e-3"]

@@ -50,8 +50,16 @@ def mean_and_spread(values: Sequence[float], digits: int) -> str:
 
 
 def with_unit(text: str, unit: str, is_ratio: bool = False) -> str:
-    """`0.4 points`, `3.9 times`."""
-    return " ".join(part for part in (text, "times" if is_ratio else unit) if part) if text != NONE else NONE
+    """`0.4 points`, `1 point`, `3.9 times`."""
+    if text == NONE:
+        return NONE
+    one = text in ("1", "+1", "-1") and len(unit) > 1
+    return " ".join(part for part in (text, "times" if is_ratio else unit.removesuffix("s") if one else unit) if part)
+
+
+def counted(amount: str, word: str) -> str:
+    """`1 epoch`, `12 epochs`, `1 or 2 epochs`."""
+    return f"{amount} {word}{'s' * (amount != '1')}"
 
 
 def interval(low: float, high: float, digits: int) -> str:

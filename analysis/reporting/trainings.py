@@ -1,0 +1,88 @@
+"""Which trainings there were: arms and ablations may share some, and each counts once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.metrics import PRIMARY
+from analysis.reporting.material import Material
+from analysis.reporting.topics import split
+
+VALIDATION = "val/dice_per_image"
+NOT_RECORDED = ""
+
+
+def trainings_of(materials: Sequence[Material]) -> pd.DataFrame:
+    """A row a training with validation and test Dice: ablation, arm, unit, seed, validation, test, data.
+
+    Validation is that of the best epoch, whose weights are tested.  Where arms share a training and differ in the
+    evaluation alone, test is the first one's.  unit: arms that share a training are one.  data: of its content and
+    split; "" where it was not recorded.
+    """
+    runs = finished_runs(materials).dropna(subset=["validation", "test"])
+    units, is_first = group_arms(runs)
+    return runs.assign(unit=units)[is_first].reset_index(drop=True)
+
+
+def shared_arms(materials: Sequence[Material]) -> list[list[tuple[str, str]]]:
+    """The arms (ablation, arm) that share trainings, a list for each set of them."""
+    runs = finished_runs(materials)
+    sets: dict[int, dict[tuple[str, str], None]] = {}
+    for unit, ablation, arm in zip(group_arms(runs)[0], runs["ablation"], runs["arm"], strict=True):
+        sets.setdefault(unit, {})[ablation, arm] = None
+    return [list(arms) for arms in sets.values() if len(arms) > 1]
+
+
+def finished_runs(materials: Sequence[Material]) -> pd.DataFrame:
+    """The finished runs of all ablations, copies and shared trainings as often as they occur."""
+    frames = []
+    for material in materials:
+        results = material.results
+        epochs = results.epochs[results.epochs["metric"] == VALIDATION]
+        best = epochs.groupby(["arm", "seed"])["value"].max().rename("best")
+        frame = material.finished.join(best, on=["arm", "seed"])
+        splits = [split(results.params.get(str(run_id), {})) for run_id in frame["run_id"]]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "ablation": material.label,
+                    "arm": frame["arm"],
+                    "seed": frame["seed"],
+                    "fingerprint": frame["fingerprint"].fillna(NOT_RECORDED),
+                    "validation": frame["best"].fillna(frame[VALIDATION]).astype("float64"),
+                    "test": frame[PRIMARY].astype("float64"),
+                    "seconds": frame["train_seconds"].fillna(0.0),
+                    "data": [
+                        f"{data}: {parts}" if isinstance(data, str) and data else NOT_RECORDED
+                        for data, parts in zip(frame["data_fingerprint"], splits, strict=True)
+                    ],
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def group_arms(runs: pd.DataFrame) -> tuple[list[int], list[bool]]:
+    """For each run the number of its set of arms that share trainings, and whether its training is seen first there.
+
+    Two runs are one training where their fingerprints are the same (a copy), or where in one ablation and seed their
+    best validation values and their training times are, to the last digit (arms that differ in the evaluation alone).
+    """
+    unit_of: dict[tuple[str, str], int] = {}
+    trainings: dict[Any, tuple[str, str]] = {}
+    is_first = []
+    columns = ["ablation", "arm", "seed", "validation", "seconds", "fingerprint"]
+    for ablation, arm, seed, validation, seconds, fingerprint in runs[columns].itertuples(index=False):
+        own = unit_of.setdefault((ablation, arm), len(unit_of))
+        keys: list[Any] = [(ablation, seed, validation, seconds)] + (
+            [fingerprint] if fingerprint != NOT_RECORDED else []
+        )
+        others = [unit_of[trainings[key]] for key in keys if key in trainings]
+        is_first.append(not others)
+        for other in others:
+            unit_of = {place: other if unit == own else unit for place, unit in unit_of.items()}
+            own = other
+        for key in keys:
+            trainings.setdefault(key, (ablation, arm))
+    return [unit_of[place] for place in zip(runs["ablation"], runs["arm"], strict=True)], is_first
