@@ -24,6 +24,19 @@ def make_config():
     return make
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables; making them takes seconds, copying them does not."""
+    from segcore import tracking  # here, because most tests need no MLflow and its import takes seconds
+
+    folder = tmp_path_factory.mktemp("database")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert tracking.prepare_store() == []
+    return folder / "mlflow.db"
+
+
 DEFINITION = {
     "name": "small",
     "title": "Small",

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from analysis.results import Client, make_client
-from segcore import tracking
 from tests.fabricate import SECONDS_BETWEEN_RUNS, STARTED, fabricate_ablation
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
@@ -29,17 +28,6 @@ PLAIN = json.dumps(
     {"name": "plain", "title": "Plain", "question": "Is a better?", "factor": "optimizer.lr"}
     | {"arms": {"a": {}, "b": {}}, "seeds": [1]}
 )
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables; making them takes seconds, copying them does not."""
-    folder = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert tracking.prepare_store() == []
-    return folder / "mlflow.db"
 
 
 @pytest.fixture

@@ -31,17 +31,6 @@ DATA = {
 RESULTS = {"test/dice_per_image": 0.8, "test_at_0.4/dice_batch": 0.81, "threshold": 0.43, "train_seconds": 40.0}
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables; making them takes seconds, copying them does not."""
-    folder = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert tracking.prepare_store() == []
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
 def project(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a database of its own."""
