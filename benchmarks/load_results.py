@@ -1,19 +1,19 @@
 """How long `analysis.results` takes to load an ablation of many runs: `python -m benchmarks.load_results`.
 
     --runs 1000 --epochs 300     the ablation's size, with all metrics, params and tags that a run has
-    --server [WORKERS]           through `mlflow server` with one worker, or so many, instead of from SQLite
+    --server [WORKERS]           through `mlflow server` with four workers, its default, or so many, instead of from SQLite
     --folder DIR                 where the data is made, and found again the next time
 
 Ten runs, one an arm, are made by `tests.fabricate` and go through `segcore.tracking`; their rows are then copied in SQL
 for the other seeds, because delivering a thousand runs takes an hour.  Prints the median of three.
 
-Measured on two cores of an AMD EPYC that were also training a network, n = 3: 4.8 s from SQLite, 36 s through a server
-with one worker.  How long it takes depends on what else the machine does; who computes how long hardly does: this
-process 5 s, the server 26 s.  So an idle machine of two cores cannot need less than 13 s, nor one worker less than 26.
+Measured on two cores of an AMD EPYC with little else to do, 2026-11-22, median of 3: 4.2 s from SQLite; through a
+server 18 s with four workers (once 26) and 27 s with one.  Of that this process computes 4.3 s, the server 24: with one
+worker, that is what one waits for.
 
-The server's 26 s are 35 us for each of the 600,000 points: 20 for a database object, an entity and a dictionary each,
-15 for the garbage collector that walks over them.  One request at a time or four, of 20 runs or 80, cost it the same
-within a third; of 3 runs, twice as much.  It has no cheaper request: run by run a point takes 150 us, and with the
+The server's 24 s are some 35 us for each of the 600,000 points: 20 for a database object, an entity and a dictionary
+each, 15 for the garbage collector that walks over them.  One request at a time or four, of 20 runs or 80, cost it the
+same within a third; of 3 runs, twice as much.  It has no cheaper request: run by run a point takes 150 us, and with the
 sampling request of its charts 260.
 """
 
@@ -126,7 +126,7 @@ def main() -> None:
         "--server",
         type=int,
         nargs="?",
-        const=1,
+        const=4,
         metavar="WORKERS",
         help="through mlflow server, instead of from SQLite",
     )
