@@ -1,7 +1,7 @@
 """How long `analysis.results` takes to load an ablation of many runs: `python -m benchmarks.load_results`.
 
     --runs 1000 --epochs 300     the ablation's size, with all metrics, params and tags that a run has
-    --server [WORKERS]           through `mlflow server` with four workers, its default, or so many, instead of from SQLite
+    --server [WORKERS]           through `mlflow server` with four workers (its default), or so many; else from SQLite
     --folder DIR                 where the data is made, and found again the next time
 
 Ten runs, one an arm, are made by `tests.fabricate` and go through `segcore.tracking`; their rows are then copied in SQL
