@@ -12,9 +12,14 @@ def flat(text: str) -> str:
     return " ".join(str(text).split())
 
 
-def plural(number: int, word: str) -> str:
-    """`1 run`, `3 runs`."""
-    return f"{number:,} {word}{'s' * (number != 1)}"
+def plural(number: int, word: str, words: str = "") -> str:
+    """`1 run`, `3 runs`; words: the plural, where it is not the word with an s."""
+    return f"{number:,} {word if number == 1 else words or word + 's'}"
+
+
+def name_seeds(seeds: Sequence[int]) -> str:
+    """`seed 42`, `seeds 42, 43`."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def join(words: Iterable[str], last: str = "and") -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.definition import Hypothesis
 from analysis.metrics import Metric
+from analysis.numbers import name_seeds
 from analysis.statistics import Array, rounding_spread
 
 # What a run was computed on and with, where the runs tell; times and memory can only be compared where these are alike.
@@ -204,8 +205,3 @@ def what_stops(arms: list[str], runs: pd.DataFrame) -> str:
     if "reason" not in rows or not len(rows) or not (rows["state"] == "missing").all():
         return ""
     return "; ".join(dict.fromkeys(reason for reason in rows["reason"] if isinstance(reason, str) and reason))
-
-
-def name_seeds(seeds: list[int]) -> str:
-    """Seeds in a sentence: "seed 42", "seeds 42, 43"."""
-    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

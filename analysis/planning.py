@@ -12,7 +12,7 @@ from analysis.definition import Definition, Hypothesis
 from analysis.metrics import Metric
 from analysis.pairing import margin_of
 from analysis.rounding import choose_digits, write
-from analysis.sentences import RATIO_DIGITS, name_seeds
+from analysis.sentences import RATIO_DIGITS, number_of_seeds
 from analysis.spreads import Spread, find_spread
 from analysis.statistics import POWER
 from analysis.verdicts import Verdict, judge
@@ -153,7 +153,7 @@ def describe(found: Outlook, absent: list[str], level: float) -> str:
     seeds = f"{found.num_seeds} seed{'s' * (found.num_seeds != 1)}"
     aim = f"a ratio of {1 + hypothesis.margin:g}" if hypothesis.ratio else f"a margin of {margin:g}"
     verb = "tell on which side it is" if found.is_near else "do"
-    enough = f"; {name_seeds(found.seeds_needed)} would {verb}" if found.seeds_needed else ""
+    enough = f"; {number_of_seeds(found.seeds_needed)} would {verb}" if found.seeds_needed else ""
     if found.verdict is not None and found.is_final:
         return f"{subject}{describe_final(found.verdict)}{enough if not found.is_settled else ''}."
     if found.num_seeds == 0:

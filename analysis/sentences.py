@@ -107,17 +107,17 @@ def outlook(verdict: Verdict) -> str:
         near = "0" if margin == 0 and not verdict.hypothesis.ratio else name.replace("a margin", "the margin")
         if verdict.hypothesis.ratio and not is_above(verdict):
             near = f"a ratio of {1 / verdict.margin:.3g}"
-        needed = name_seeds(verdict.seeds_needed)
+        needed = number_of_seeds(verdict.seeds_needed)
         return f", because the difference lies too near {near}; {needed} would tell on which side it is"
-    text = f"; {name_seeds(verdict.seeds_needed)} would settle {name}"
+    text = f"; {number_of_seeds(verdict.seeds_needed)} would settle {name}"
     least = least_spread(verdict.hypothesis, verdict.metric, np.array(verdict.values))
     sooner = more_seeds(np.array(on_scale(verdict, *verdict.advantages)), distance, verdict.level, least)
     if distance > margin and sooner != verdict.seeds_needed:
-        text += f", {name_seeds(sooner).removesuffix(' seeds')} if the difference stays as it is"
+        text += f", {number_of_seeds(sooner).removesuffix(' seeds')} if the difference stays as it is"
     return text
 
 
-def name_seeds(needed: tuple[int, int] | None) -> str:
+def number_of_seeds(needed: tuple[int, int] | None) -> str:
     """A number of seeds in a sentence: "8 to 15 seeds", "9 seeds", "more than 1000 seeds"."""
     if needed is None:
         return "no number of seeds"

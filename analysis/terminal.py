@@ -10,7 +10,7 @@ from rich.text import Text
 
 from analysis.planning import Outlook
 from analysis.rounding import choose_digits, write
-from analysis.sentences import RATIO_DIGITS, name_seeds
+from analysis.sentences import RATIO_DIGITS, number_of_seeds
 from analysis.verdicts import Verdict
 
 STYLES = {"supported": "green", "reversed": "red", "equivalent": "cyan", "inconclusive": "yellow"}
@@ -91,7 +91,7 @@ def warn(outlook: Outlook) -> str:
         return ""
     if needed is None or outlook.smallest is None or outlook.is_final or outlook.is_near:
         return outlook.sentence
-    subject, enough, seeds = f"Hypothesis {outlook.number}", name_seeds(needed), f"{outlook.num_seeds} seeds"
+    subject, enough, seeds = f"Hypothesis {outlook.number}", number_of_seeds(needed), f"{outlook.num_seeds} seeds"
     if outlook.hypothesis.same:
         return f"{subject}: {seeds} cannot show that the arms are the same; {enough} would."
     if outlook.smallest == math.inf:
@@ -112,7 +112,7 @@ def outlook_cells(outlook: Outlook) -> list[str]:
     else:
         spread = f"{100 * outlook.spread:.2g} %" if hypothesis.ratio else amount(outlook, outlook.spread)
     smallest = "–" if outlook.smallest is None or hypothesis.same else reach(outlook)
-    seeds = "–" if needed is None else name_seeds(needed).removesuffix(" seeds")
+    seeds = "–" if needed is None else number_of_seeds(needed).removesuffix(" seeds")
     return [str(outlook.number), hypothesis.claim, margin, spread, smallest, seeds]
 
 

@@ -9,9 +9,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.figures import style
-from analysis.figures.output import LeftOutError, Picture, Subject, count, finished, of_runs, seeds_sentence
+from analysis.figures.output import LeftOutError, Picture, Subject, finished, of_runs, seeds_sentence
 from analysis.figures.style import Look
 from analysis.metrics import metric_of
+from analysis.numbers import plural
 
 MARKERS_A_CURVE = 6
 MANY_EPOCHS = 100  # from here on lines are thinner, so that noisy ones do not run into each other
@@ -138,7 +139,7 @@ def curves_picture(subject: Subject, epochs: pd.DataFrame, metric: str, name: st
     drawn = chosen[is_finished].dropna(subset="value")
     has_mean, has_band = len(drawn) > 0, (drawn.groupby("arm")["seed"].nunique() > 1).any()
     dotted = (
-        f"Dotted, ending in a cross: {count(len(unfinished), 'unfinished run')}, in neither mean nor band."
+        f"Dotted, ending in a cross: {plural(len(unfinished), 'unfinished run')}, in neither mean nor band."
         if len(unfinished)
         else ""
     )

@@ -9,7 +9,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import style
-from analysis.figures.output import LeftOutError, Picture, Subject, count
+from analysis.figures.output import LeftOutError, Picture, Subject
+from analysis.numbers import plural
 from analysis.verdicts import Verdict
 
 ROW = 0.40  # inches
@@ -166,7 +167,7 @@ def describe(groups: Sequence[tuple[str, Sequence[Verdict]]]) -> list[str]:
     verdicts = [verdict for _, rows in groups for verdict in rows]
     ratio = any(verdict.hypothesis.ratio for verdict in verdicts)
     numbers = sorted({len(verdict.seeds) for verdict in verdicts})
-    seeds = count(numbers[-1], "seed") if len(numbers) == 1 else f"{numbers[0]} to {count(numbers[-1], 'seed')}"
+    seeds = plural(numbers[-1], "seed") if len(numbers) == 1 else f"{numbers[0]} to {plural(numbers[-1], 'seed')}"
     sentences = ["Paired differences, positive where they are in the claim's direction."]
     if any(verdict.advantages for verdict in verdicts):
         sentences.append("Dots: the advantage on each seed.")
@@ -186,7 +187,7 @@ def describe_intervals(verdicts: Sequence[Verdict]) -> list[str]:
     if any(verdict.interval is not None for verdict in verdicts):
         sentences.append("Thick bars: 95 % t interval of the mean.")
     if any(verdict.verdict_interval is not None for verdict in verdicts):
-        level = f"{100 * verdicts[0].level:.4g} % for {count(len(verdicts), 'hypothesis', 'hypotheses')}"
+        level = f"{100 * verdicts[0].level:.4g} % for {plural(len(verdicts), 'hypothesis', 'hypotheses')}"
         sentences.append(f"Thin bars: the t interval that the verdict is read off, {level}.")
     return sentences or ["No interval is drawn: it takes two seeds that both arms have finished."]
 

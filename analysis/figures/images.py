@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from analysis.figures import style
-from analysis.figures.output import LeftOutError, Picture, Subject, count, finished, of_runs, seeds_sentence
+from analysis.figures.output import LeftOutError, Picture, Subject, finished, of_runs, seeds_sentence
 from analysis.figures.style import Look, Options
+from analysis.numbers import plural
 
 REPORTED_THRESHOLD = 0.4
 HEIGHT = 2.1  # inches, without the legend
@@ -130,7 +131,7 @@ def per_image_picture(subject: Subject, images: pd.DataFrame, name: str) -> Pict
     plot_per_image(figure.subplots(), shown, subject.looks)
     sizes = shown.groupby(["arm", "seed"]).size()
     fewest, most = int(sizes.min()), int(sizes.max())
-    images_a_run = ("" if fewest == most else f"{fewest:,} to ") + count(most, "test image")
+    images_a_run = ("" if fewest == most else f"{fewest:,} to ") + plural(most, "test image")
     sentences = [
         "Distribution of the Dice of single test images.",
         "Line: median; boxes: the middle half, three quarters, seven eighths and so on; dots: the outermost "

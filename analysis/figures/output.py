@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.definition import Definition
 from analysis.figures.style import DPI, Look, arm_looks, settle, styled
+from analysis.numbers import name_seeds, plural
 
 MOST_NAMED = 4
 LONGEST_STEM = 200  # letters; file systems take 255 bytes, the ending included
@@ -118,7 +119,7 @@ def seeds_sentence(runs: pd.DataFrame, looks: Iterable[str], drawn: pd.DataFrame
     numbers = runs[is_drawn].groupby("arm")["seed"].nunique().reindex(arms, fill_value=0)
     fewest, most = int(numbers.min()), int(numbers.max())
     sentence = (
-        f"n = {count(most, 'seed')} an arm" if fewest == most else f"n = {fewest} to {count(most, 'seed')} an arm"
+        f"n = {plural(most, 'seed')} an arm" if fewest == most else f"n = {fewest} to {plural(most, 'seed')} an arm"
     )
     return f"{sentence}{absent_clause(runs[runs['arm'].isin(arms) & ~is_drawn], lacking)}."
 
@@ -127,19 +128,11 @@ def absent_clause(absent: pd.DataFrame, lacking: str = "no value") -> str:
     """The runs that a figure lacks, as a clause; nothing where it lacks none."""
     if absent.empty:
         return ""
-    named = [
-        f"{arm}, seed {seed} ({state if state != 'finished' else lacking})"
-        for arm, seed, state in absent[["arm", "seed", "state"]].head(MOST_NAMED).to_numpy()
+    states = absent["state"].where(absent["state"] != "finished", lacking)
+    groups = [
+        (f"{arm}, {name_seeds([*map(int, seeds)])} ({state})", len(seeds))
+        for (arm, state), seeds in absent.groupby(["arm", states], sort=False)["seed"]
     ]
-    more = [f"{len(absent) - MOST_NAMED} more"] if len(absent) > MOST_NAMED else []
-    return f"; without {'; '.join([*named, *more])}"
-
-
-def count(number: int, thing: str, things: str = "") -> str:
-    """A number and its thing, in the plural where it is one."""
-    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
-
-
-def join(words: Sequence[str]) -> str:
-    """Words in a sentence: a, b and c."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    named = [text for text, _ in groups[:MOST_NAMED]]
+    others = sum(number for _, number in groups[MOST_NAMED:])
+    return f"; without {'; '.join([*named, *([f'{others} more'] if others else [])])}"

@@ -10,9 +10,10 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures import style
 from analysis.figures.curves import select
 from analysis.figures.finals import plot_finals
-from analysis.figures.output import LeftOutError, Picture, Subject, count, finish, finished, join, seeds_sentence
+from analysis.figures.output import LeftOutError, Picture, Subject, finish, finished, seeds_sentence
 from analysis.figures.style import Look, Options
 from analysis.metrics import PRIMARY
+from analysis.numbers import join, plural
 
 VALIDATION = "val/dice_per_image"
 VARIATION = "val/dice_variation"
@@ -213,7 +214,7 @@ def validation_test_picture(
         "Test against validation Dice of all finished runs, a marker a run, a shape an ablation; of runs that share "
         "a training the first counts alone.",
         f"Validation at a threshold of 0.5 after {tested_epoch(points)}; line: both equal; right: their difference.",
-        f"n = {count(len(points), 'run')} of {join(ablations)}; no interval is drawn.",
+        f"n = {plural(len(points), 'run')} of {join(ablations)}; no interval is drawn.",
         "All runs share one test set." if share_test_set(points) else "Not all runs are known to share one test set.",
         f"Test minus validation: {gap.mean():+.2f} points on average"
         + (f", standard deviation {gap.std(ddof=1):.2f}; " if several else ".")
@@ -229,4 +230,4 @@ def tested_epoch(points: pd.DataFrame) -> str:
     without = len(points) - int(points["is_best"].sum())
     if without in (0, len(points)):
         return "the last epoch" if without else best
-    return f"{best} (after the last for {count(without, 'run')} without epochs)"
+    return f"{best} (after the last for {plural(without, 'run')} without epochs)"

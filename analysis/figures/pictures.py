@@ -12,9 +12,10 @@ from analysis.figures.curves import curves_picture
 from analysis.figures.differences import differences_picture
 from analysis.figures.finals import final_picture, table_picture
 from analysis.figures.images import per_image_picture, sheet_picture, threshold_picture
-from analysis.figures.output import LeftOutError, Picture, Subject, join, safe_stem
+from analysis.figures.output import LeftOutError, Picture, Subject, safe_stem
 from analysis.figures.overall import validation_test_picture, variation_picture
 from analysis.metrics import METRICS
+from analysis.numbers import join
 from analysis.verdicts import Verdict
 
 CURVES = {"loss": "train/loss", "dice": "val/dice_per_image"}

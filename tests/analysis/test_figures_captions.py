@@ -47,7 +47,7 @@ def without(frame, lost=LOST):
     ids=["threshold", "per image", "breeds", "curves"],
 )
 def test_n_counts_what_is_drawn_and_names_what_is_lost(make, lacking):
-    expected = f"n = 1 to 3 seeds an arm; without slow, seed 1 ({lacking}); slow, seed 2 ({lacking})."
+    expected = f"n = 1 to 3 seeds an arm; without slow, seeds 1, 2 ({lacking})."
     assert expected in make().caption
 
 
@@ -82,7 +82,7 @@ def test_both_sides_of_the_variation_have_an_n_where_they_differ():
     both = variation_picture(subject(), make_epochs(), "x").caption
     assert "Left: n" not in both
     caption = variation_picture(subject(), without(make_epochs()), "x").caption
-    assert "Left: n = 3 seeds an arm. Right: n = 1 to 3 seeds an arm; without slow, seed 1 (no epochs)" in caption
+    assert "Left: n = 3 seeds an arm. Right: n = 1 to 3 seeds an arm; without slow, seeds 1, 2 (no epochs)" in caption
 
 
 def test_a_run_that_did_not_finish_is_named_with_its_state_even_where_it_is_drawn():

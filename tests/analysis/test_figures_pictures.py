@@ -10,8 +10,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from analysis.figures import ablation_pictures, look, overall_pictures, plot_changes, save, validation_and_test
-from analysis.figures.output import absent_clause, count, join
+from analysis.figures.output import absent_clause
 from analysis.figures.overall import epoch_changes
+from analysis.numbers import join, plural
 from analysis.verdicts import judge
 from tests.analysis.figure_frames import (
     ARMS,
@@ -276,12 +277,15 @@ def test_nothing_to_compare_over_all_ablations():
 
 
 def test_words_of_captions():
-    assert [count(1, "run"), count(3669, "image"), count(2, "hypothesis", "hypotheses")] == [
+    assert [plural(1, "run"), plural(3669, "image"), plural(2, "hypothesis", "hypotheses")] == [
         "1 run",
         "3,669 images",
         "2 hypotheses",
     ]
     assert [join(["a"]), join(["a", "b"]), join(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
-    absent = make_runs(unfinished={("fast", seed): "missing" for seed in (1, 2, 3)})
-    assert absent_clause(absent.iloc[:2]) == "; without fast, seed 1 (missing); fast, seed 2 (missing)"
-    assert absent_clause(absent).endswith("; 2 more")
+    states = {("fast", 1): "missing", ("fast", 2): "missing", ("fast", 3): "failed", ("slow", 3): "failed"}
+    runs = make_runs(unfinished=states)
+    absent = runs[runs["state"] != "finished"]
+    assert absent_clause(absent) == "; without fast, seeds 1, 2 (missing); fast, seed 3 (failed); slow, seed 3 (failed)"
+    many = make_runs(arms=[f"arm {number}" for number in range(7)])
+    assert absent_clause(many).endswith("; arm 3, seeds 1, 2, 3 (no value); 9 more")
