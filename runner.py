@@ -20,7 +20,7 @@ from rich.console import Console
 from analysis.definition import Definition, parse_definition
 from analysis.planning import outlook
 from analysis.terminal import show_outlooks, show_verdicts
-from analysis.verdicts import Verdict, judge
+from analysis.verdicts import judge
 from segcore import tracking
 from segcore.errors import UserError
 from segcore.execution.calibration import calibrate_unknown
@@ -144,11 +144,10 @@ def run(request: Request, console: Console) -> int:
     session.prepare_data()
     session.execute()
     for plan in plans:
-        verdicts = judge(definition_of(plan), frame_of(plan))
         console.print(results_tables(plan))
-        console.print(show_verdicts(verdicts))
+        console.print(show_verdicts(judge(definition_of(plan), frame_of(plan))))
         if request.report and session.delivered:
-            report(plan, verdicts, console)
+            report(plan, console)
     console.print(describe_call(session.to_do), highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
 
@@ -164,7 +163,7 @@ def frame_of(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(standing_rows(plan))
 
 
-def report(plan: Plan, verdicts: Sequence[Verdict], console: Console) -> None:
+def report(plan: Plan, console: Console) -> None:
     """Keep the ablation's report in MLflow, unless nothing has changed since the last; a failure is told, no more."""
     experiment = plan.ablation.experiment
     try:
@@ -175,8 +174,8 @@ def report(plan: Plan, verdicts: Sequence[Verdict], console: Console) -> None:
             from analysis.report import write_report
 
             with console.status("writing the report"), tempfile.TemporaryDirectory() as place:
-                folder = write_report(client, [experiment], Path(place) / "report", plan=plan.plan)
-                sentences = [verdict.sentence for verdict in verdicts]
+                folder = Path(place) / "report"
+                sentences = write_report(client, [experiment], folder, plan=plan.plan)
                 tracking.deliver_summary(experiment, folder, sentences, source, client)
     # MLflow, its database and its artifact store raise errors of many kinds; the runs are finished all the same.
     except Exception as error:

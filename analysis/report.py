@@ -40,8 +40,8 @@ def write_report(
     plan: str | None = None,
     figures_only: bool = False,
     photos: bool = True,
-) -> Path:
-    """Writes the report of these experiments into a folder and returns it.
+) -> list[str]:
+    """Writes the report of these experiments into a folder and returns the sentences of its verdicts.
 
     plan: of the experiments' plans the one to show, instead of the newest.  figures_only: only `output/figures`; what
     else is there stays.  photos: also sheets of predictions, which show images of the dataset.  Raises
@@ -54,8 +54,8 @@ def write_report(
 
 def write_selection(
     client: Client, selection: Selection, files: Mapping[str, Definition], output: Path, extent: Extent
-) -> Path:
-    """The report of what was chosen."""
+) -> list[str]:
+    """The report of what was chosen, and the sentences of its verdicts."""
     materials, problems = load_materials(client, selection.experiments, extent.plan, files)
     if not materials:
         raise ResultsError("\n".join([*selection.notes, *(problems or [nothing_yet(selection)])]))
@@ -67,7 +67,7 @@ def write_selection(
         plates = save_pictures(pictures, folder)
         if not extent.figures_only:
             write_documents(build_report(materials, sections, plates, selection, [*problems, *left_out]), folder)
-    return output
+    return [verdict.sentence for material in materials for verdict in material.verdicts]
 
 
 def make_section(client: Client, material: Material, folder: Path, *, photos: bool) -> Section:

@@ -54,7 +54,7 @@ def find_spread(hypothesis: Hypothesis, metric: Metric, runs: pd.DataFrame) -> S
     own = [(hypothesis.first, hypothesis.second)]
     for pairs_of_arms, whose in ((own, ""), (list(combinations(arms, 2)), " of all arms")):
         samples = {arms: paired_values(hypothesis, metric, runs, arms) for arms in pairs_of_arms}
-        samples = {arms: values for arms, values in samples.items() if len(values) > 1}
+        samples = {arms: values for arms, values in samples.items() if tells_spread(hypothesis, metric, values)}
         spread = pool(hypothesis, metric, list(samples.values()))
         if spread > 0:
             number = sum(map(len, samples.values()))
@@ -84,6 +84,14 @@ def paired_values(hypothesis: Hypothesis, metric: Metric, runs: pd.DataFrame, ar
     if hypothesis.ratio:
         pairs = [pair for pair in pairs if min(pair) > 0]
     return np.array(pairs, dtype=float).reshape(-1, 2)
+
+
+def tells_spread(hypothesis: Hypothesis, metric: Metric, values: Array) -> bool:
+    """Whether pairs of values say anything of a spread: two at least, whose differences are not all the same unless
+    rounding makes them so."""
+    if len(values) < 2:
+        return False
+    return not has_same_differences(hypothesis, metric, values) or least_spread(hypothesis, metric, values) > 0
 
 
 def pool(hypothesis: Hypothesis, metric: Metric, samples: list[Array]) -> float:

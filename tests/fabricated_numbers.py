@@ -64,7 +64,7 @@ def training_metrics(run: Run, epochs: Sequence[Mapping[str, float]]) -> dict[st
     return {
         "train_seconds": sum(metrics["epoch_seconds"] for metrics in epochs),
         "epochs_to_90": float(next(n for n, score in enumerate(scores, start=1) if score >= 0.9 * scores[-1])),
-        "val/dice_variation": sum(changes) / len(changes) if changes else 0.0,
+        **({"val/dice_variation": sum(changes) / len(changes)} if changes else {}),
         "parameters": float(PARAMETERS[run.config.model.name]),
         "gflops": GFLOPS[run.config.model.name] * scale,
         "peak_memory_gib": 1.5,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from segcore.data.archives import ARCHIVES, unpack
 from segcore.data.index import Item
-from segcore.errors import UserError
+from segcore.errors import MissingDataError, UserError
 
 OFFICIAL_PAGE = "https://www.robots.ox.ac.uk/~vgg/data/pets/"
 # The folder that torchvision.datasets.OxfordIIITPet makes below its root.
@@ -32,9 +32,9 @@ def find_layout(root: Path, cache_dir: Path, *, partial: bool = False) -> Path |
     return None
 
 
-def missing_data(root: Path) -> UserError:
+def missing_data(root: Path) -> MissingDataError:
     """The error for a data folder with nothing in it: how to get the data, how to run without."""
-    return UserError(
+    return MissingDataError(
         f"data.root={root}: no Oxford-IIIT Pet there (neither images/ and annotations/ nor the archives "
         f"{' and '.join(ARCHIVES)}). To get it, set data.download=true, or put the two archives from {OFFICIAL_PAGE} "
         "into that folder. To run without it, use --preset demo or data.format=synthetic"

@@ -37,6 +37,7 @@ from segcore.plan import Run
 # Training goes on for so long, and for so many epochs at least; the first warms up and tells nothing of the others.
 SECONDS = 8.0
 LEAST_EPOCHS = 3
+MOST_EPOCHS = 10_000
 
 
 class CalibrationError(Exception):
@@ -87,8 +88,9 @@ def calibrate_unknown(to_do: Sequence[Run], paces: Paces, lookup: Lookup, consol
 
 def measure(folder: RunFolder, started: float) -> Pace:
     """Train, evaluate and report on random images, and time each part of it."""
-    # Whatever the arm's rate is, the weights stay finite.
-    config = RunConfig.model_validate(nest(folder.config().flat() | {"optimizer.lr": 1e-6, "scheduler.eta_min": 0.0}))
+    # Whatever the arm's rate is, the weights stay finite; whatever its length, time ends the training.
+    miniature = {"optimizer.lr": 1e-6, "scheduler.eta_min": 0.0, "trainer.epochs": MOST_EPOCHS}
+    config = RunConfig.model_validate(nest(folder.config().flat() | miniature))
     device, threads = build.resolve_device(config), build.resolve_threads(config)
     worker.set_up(config, threads)
     worker.write_environment(folder, device, threads)

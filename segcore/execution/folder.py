@@ -3,6 +3,7 @@
 | file | content |
 | --- | --- |
 | run.json | fingerprints, the attempt's name, when it was made, what it was asked for with |
+| experiments.jsonl | a line for each experiment that the run was delivered to, or is to be |
 | settings.yaml | every resolved setting |
 | environment.json, data.json | where it ran; the dataset, its parts and what was skipped |
 | state.json | running, finished, failed, diverged, interrupted or missing; the reason; times; process |
@@ -110,6 +111,15 @@ class RunFolder:
         for line in path.read_text().splitlines() if path.is_file() else ():
             with contextlib.suppress(ValueError):
                 yield json.loads(line)
+
+    def experiments(self) -> set[str]:
+        """The experiments that the run belongs to, by name."""
+        return {line["name"] for line in self.lines("experiments")}
+
+    def note_experiment(self, name: str) -> None:
+        """Note that the run belongs to an experiment."""
+        if name not in self.experiments():
+            self.append("experiments", {"name": name})
 
     def config(self) -> RunConfig:
         """The run's settings."""

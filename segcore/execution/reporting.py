@@ -28,10 +28,11 @@ def training_metrics(folder: RunFolder, config: RunConfig, device: torch.device)
     """Metrics of the training as a whole, from its epochs, its network and this process."""
     epochs = [line["metrics"] for line in folder.lines("epochs")]
     scores = [metrics["val/dice_per_image"] for metrics in epochs]
+    variation = dice_variation(scores)
     return {
         "train_seconds": math.fsum(metrics["epoch_seconds"] for metrics in epochs),
         "epochs_to_90": epochs_to_90(scores),
-        "val/dice_variation": dice_variation(scores),
+        **({} if variation is None else {"val/dice_variation": variation}),
         "parameters": count_parameters(config.model.name),
         "gflops": count_gflops(config.model.name, config.data.image_size),
         "peak_memory_gib": peak_memory_gib(device),
@@ -43,14 +44,14 @@ def epochs_to_90(scores: Sequence[float]) -> int:
     return next(epoch for epoch, score in enumerate(scores, start=1) if score >= 0.9 * scores[-1])
 
 
-def dice_variation(scores: Sequence[float]) -> float:
+def dice_variation(scores: Sequence[float]) -> float | None:
     """Mean absolute change of the validation Dice from epoch to epoch, over the second half of the training.
 
-    The first half is left out because there the change is mostly progress.  0 where there are too few epochs.
+    The first half is left out because there the change is mostly progress.  None of fewer than three epochs.
     """
     late = scores[len(scores) // 2 :]
     changes = [abs(after - before) for before, after in pairwise(late)]
-    return math.fsum(changes) / len(changes) if changes else 0.0
+    return math.fsum(changes) / len(changes) if changes else None
 
 
 def count_gflops(model_name: str, image_size: int) -> float:

@@ -16,10 +16,11 @@ from segcore import build, tracking
 from segcore.ablation import Ablation, load_ablation
 from segcore.config import RunConfig
 from segcore.data import DataIndex, Skipped
-from segcore.errors import UserError
+from segcore.errors import MissingDataError, UserError
 from segcore.execution.folder import RunFolder, claim, folder_of, make_runs_folder, set_aside, start_attempt
 from segcore.execution.local import LocalLauncher
 from segcore.execution.pace import Sizes
+from segcore.execution.standing import is_finished, standing_folder, standing_runs
 from segcore.execution.terminal import Display
 from segcore.plan import Facts, Plan, Run, digest, expand
 
@@ -59,12 +60,21 @@ class Lookup:
     indices: dict[str, DataIndex] = field(default_factory=dict)
 
     def index(self, config: RunConfig) -> DataIndex:
-        """The dataset that the settings name."""
+        """The dataset that the settings name.  Raises UserError where it is not there or cannot be used."""
+        is_wanted = config.data.download
         if not self.may_download:
             config = config.model_copy(update={"data": config.data.model_copy(update={"download": False})})
         key = config.data.model_dump_json(exclude={"image_size", "batch_size", "border", "max_skipped_fraction"})
         if key not in self.indices:
-            self.indices[key] = build.build_index(config)
+            try:
+                self.indices[key] = build.build_index(config)
+            except MissingDataError:
+                if not is_wanted:
+                    raise
+                raise UserError(
+                    f"data.root={config.data.root}: no dataset there yet, and a look at the plan downloads nothing. "
+                    "The same command without --dry-run or --list does, as data.download=true says"
+                ) from None
         return self.indices[key]
 
     def sizes(self, config: RunConfig) -> Sizes:
@@ -132,6 +142,7 @@ class Session:
         self.to_do = find_runs_to_do(plans, request.rerun)
         self.feeder = tracking.Feeder()
         self.experiments = [describe_experiment(plan.ablation) for plan in plans]
+        self.counted: list[list[Run]] = [[] for _ in plans]
         self.started = time.time()
         self.delivered = False
 
@@ -157,14 +168,13 @@ class Session:
         On KeyboardInterrupt the workers stop, what they did is delivered, and it is raised on.
         """
         make_runs_folder()
+        self.counted = [standing_runs(plan) for plan in self.plans]
         for warning in tracking.prepare_store(self.experiments):
             self.console.print(warning, style="yellow", markup=False)
         self.feeder.start()
         try:
             self.note_unavailable()
-            to_do = {run.fingerprint for run in self.to_do}
-            for run in (run for plan in self.plans for run in plan.runs if run.fingerprint not in to_do):
-                self.watch(run, folder_of(run))
+            self.watch_what_is_done()
             epochs = sum(run.config.trainer.epochs for run in self.to_do)
             launcher = LAUNCHERS[self.request.launcher](self.request.jobs, self.claim)
             with Display(self.console, len(self.to_do), epochs) as display:
@@ -174,6 +184,18 @@ class Session:
             self.delivered = not messages
             for message in messages:
                 self.console.print(message, style="yellow", markup=False)
+
+    def watch_what_is_done(self) -> None:
+        """Have all that the closing tables count delivered, so that MLflow's report counts the same.
+
+        What is finished costs nothing, so it is delivered where it was not asked for, too: a declared seed that another
+        ablation ran, or what a tracking database that is new does not know.
+        """
+        to_do = {run.fingerprint for run in self.to_do}
+        for plan, counted in zip(self.plans, self.counted, strict=True):
+            for run in counted:
+                if run.fingerprint not in to_do and (run in plan.runs or is_finished(run)):
+                    self.watch(run, standing_folder(run))
 
     def claim(self, run: Run) -> int | None:
         """Lock a run and give it a fresh folder; None, and a word to the user, where another process has it."""
@@ -202,9 +224,10 @@ class Session:
         return folder.state == "finished" and (newer or not self.request.rerun)
 
     def watch(self, run: Run, folder: RunFolder) -> None:
-        """Have a folder delivered to every ablation of this call that the run belongs to."""
-        for plan, experiment in zip(self.plans, self.experiments, strict=True):
-            for same in (other for other in plan.runs if other.fingerprint == run.fingerprint):
+        """Have a folder delivered to every ablation of this call that counts the run."""
+        for plan, experiment, counted in zip(self.plans, self.experiments, self.counted, strict=True):
+            for same in (other for other in counted if other.fingerprint == run.fingerprint):
+                folder.note_experiment(experiment.name)
                 self.feeder.watch(
                     tracking.Delivery(
                         folder=folder.path,

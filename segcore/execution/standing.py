@@ -41,14 +41,26 @@ def newer_attempt(run: Run) -> str:
 
 
 def standing_runs(plan: Plan) -> list[Run]:
-    """All arms on the declared seeds and those that are asked for, and every other run of the plan that has a folder.
+    """What the ablation counts: all arms on the declared seeds and on those that are asked for, and each other run
+    that was asked for before and finished.
 
-    Seed by seed; arms that are not asked for are among them.
+    Seed by seed.  A seed that only another ablation ran does not count, though its runs may be the same.
     """
     expected = {*plan.ablation.definition.seeds, *plan.ablation.seeds}
     others = sorted(seeds_in_folders() - expected)
     runs = plan.runs_of(sorted(expected))
-    return runs + [run for run in plan.runs_of(others) if standing_folder(run).state == "finished"]
+    name = plan.ablation.experiment
+    return runs + [run for run in plan.runs_of(others) if is_finished(run) and belongs_to(run, name)]
+
+
+def is_finished(run: Run) -> bool:
+    """Whether an attempt at the run has finished."""
+    return standing_folder(run).state == "finished"
+
+
+def belongs_to(run: Run, experiment: str) -> bool:
+    """Whether the run was delivered to an experiment, or is to be."""
+    return experiment in standing_folder(run).experiments() | folder_of(run).experiments()
 
 
 def seeds_in_folders() -> set[int]:
@@ -62,7 +74,7 @@ def seeds_after(plan: Plan) -> dict[str, set[int]]:
     """The seeds of each arm that the verdicts can rest on once the call is done: finished, or to be run."""
     seeds: dict[str, set[int]] = {arm: set() for arm in plan.arms}
     for run in standing_runs(plan):
-        if standing_folder(run).state == "finished":
+        if is_finished(run):
             seeds[run.arm].add(run.seed)
     for run in plan.runs:
         if run.unavailable is None:

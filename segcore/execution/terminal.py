@@ -1,5 +1,6 @@
 """What the terminal shows: the plan, the progress of the runs and of the whole, the closing table."""
 
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from segcore.plan import Plan, Run
 
 PRIMARY = "test/dice_per_image"
 # More seeds than this share one column.
-MAX_SEED_COLUMNS = 4
+MAX_SEED_COLUMNS = 3
 
 
 def show_seconds(seconds: float) -> str:
@@ -159,7 +160,7 @@ def results_tables(plan: Plan) -> Group:
     for header in seed_headers(seeds):
         main.add_column(header, justify="right", no_wrap=len(seeds) <= MAX_SEED_COLUMNS)
     main.add_column("minutes", justify="right", no_wrap=True)
-    main.add_column("state")
+    main.add_column("state", min_width=10)
     for arm, of_arm in runs_of_arm.items():
         main.add_row(*arm_row(arm, of_arm, seeds))
     others = {hypothesis.metric: None for hypothesis in definition.hypotheses if hypothesis.metric != PRIMARY}
@@ -192,7 +193,7 @@ def arm_row(arm: str, runs: Sequence[Run], seeds: Sequence[int]) -> list[Text]:
     metrics = [metrics_of(run) for run in runs]
     by_seed = {run.seed: values.get(PRIMARY) for run, values in zip(runs, metrics, strict=True)}
     primary = [by_seed.get(seed) for seed in seeds]
-    each = [f"{value:.4f}" if value is not None else "–" for value in primary]
+    each = [f"{value:.4f}" if value is not None and math.isfinite(value) else "–" for value in primary]
     minutes = [values["train_seconds"] / 60 for values in metrics if values]
     cells = [
         arm,
@@ -205,8 +206,11 @@ def arm_row(arm: str, runs: Sequence[Run], seeds: Sequence[int]) -> list[Text]:
 
 
 def mean_and_spread(values: Sequence[float | None]) -> str:
-    """`mean ± standard deviation`; the mean alone for one value, a dash for none.  Large numbers get fewer digits."""
-    known = [value for value in values if value is not None]
+    """`mean ± standard deviation`; the mean alone for one value, a dash for none.  Large numbers get fewer digits.
+
+    What is not a number does not count.
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return "–"
     mean = statistics.mean(known)

@@ -58,11 +58,18 @@ def test_the_spread_of_finished_runs_of_both_arms_comes_first():
 
 
 def test_else_that_of_all_pairs_of_arms_is_pooled():
-    # B has not run.  A - C: 0.1, 0.2, 0.3 points; A - D and C - D: spreads of 0.1 and 0 points.
+    # B has not run.  A - C: 0.1, 0.2, 0.3 points; A - D: a spread of 0.2; C - D: of 0.1.
+    runs = runs_of(A=[0.851, 0.852, 0.853], C=[0.85, 0.85, 0.85], D=[0.801, 0.8, 0.799])
+    found = look_ahead(3, runs)
+    assert found.spread == pytest.approx(0.1 * np.sqrt((1 + 4 + 1) / 3))
+    assert found.spread_source == "from 9 pairs of finished runs of all arms"
+
+
+def test_arms_that_are_the_same_do_not_thin_the_pooled_spread():
     runs = runs_of(A=[0.851, 0.852, 0.853], C=[0.85, 0.85, 0.85], D=[0.8, 0.8, 0.8])
     found = look_ahead(3, runs)
-    assert found.spread == pytest.approx(0.1 * np.sqrt(2 / 3))
-    assert found.spread_source == "from 9 pairs of finished runs of all arms"
+    assert found.spread == pytest.approx(0.1)
+    assert found.spread_source == "from 6 pairs of finished runs of all arms"
 
 
 def test_runs_that_did_not_finish_say_nothing():

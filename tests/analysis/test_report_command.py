@@ -161,7 +161,7 @@ def test_what_cannot_be_written_is_one_message(here, tmp_path, capsys):
 def test_figures_alone_leave_the_rest_of_the_report(here, tmp_path, monkeypatch, capsys):
     output = tmp_path / "out"
     client = make_client()
-    assert report.write_report(client, ["one_arm"], output) == output
+    report.write_report(client, ["one_arm"], output)
     before = (output / "index.html").read_bytes()
     monkeypatch.setattr(report, "save_pictures", save_marker)
     report.write_report(client, ["one_arm"], output, figures_only=True)

@@ -1,5 +1,6 @@
 import io
 import os
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from segcore.execution import folder as folders
 from segcore.execution import session as sessions
 from segcore.execution.folder import claim, folder_of, make_runs_folder, start_attempt
 from segcore.execution.session import Lookup, Request, Session, find_runs_to_do, make_plans
+from segcore.execution.standing import standing_runs
 from segcore.plan import Facts, expand
 
 
@@ -124,6 +126,23 @@ def test_a_run_of_two_ablations_keeps_the_claims_of_the_first(make_session, writ
     assert session.describe_request(other.runs[0]) == alone
 
 
+def test_what_the_closing_table_counts_is_delivered(make_session, finish):
+    """Seed 2 is declared and was trained for another ablation, as seed 9 was, which is not; seed 7 was asked for."""
+    session = make_session(seeds=[1, 2], hypotheses=None)
+    plan = session.plans[0]
+    for seed, experiment in ((2, "another"), (7, "small"), (9, "another")):
+        for run in plan.runs_of([seed]):
+            finish(run).note_experiment(experiment)
+    session.plans = [replace(plan, runs=tuple(plan.runs_of([1])))]
+    session.counted, session.to_do = [standing_runs(session.plans[0])], list(session.plans[0].runs)
+    watched = []
+    session.feeder.watch = watched.append
+    session.watch_what_is_done()
+    names = [f"{delivery.arm}, seed {delivery.seed}" for delivery in watched]
+    assert names == ["large, seed 2", "small, seed 2", "large, seed 7", "small, seed 7"]
+    assert folder_of(plan.runs_of([2])[0]).experiments() == {"another", "small"}
+
+
 def test_an_impossible_run_is_noted_with_its_reason_once(make_session):
     arms = {"half": {"trainer.precision": "float16"}, "full": {"trainer.precision": "float32"}}
     session = make_session(factor="trainer.precision", arms=arms, hypotheses=None, seeds=[1])
@@ -152,6 +171,14 @@ def test_a_look_at_the_plan_downloads_nothing(make_config, monkeypatch):
     Lookup(may_download=False).index(config)
     Lookup().index(config)
     assert asked == [False, True]
+
+
+def test_a_look_at_the_plan_says_what_would_download(make_config, tmp_path):
+    nothing = {"data__format": "pets", "data__root": str(tmp_path)}
+    with pytest.raises(UserError, match=r"a look at the plan downloads nothing\..*without --dry-run or --list does"):
+        Lookup(may_download=False).index(make_config(**nothing, data__download=True))
+    with pytest.raises(UserError, match="To get it, set data"):
+        Lookup(may_download=False).index(make_config(**nothing))
 
 
 def test_problems_of_every_plan_come_together(write_ablation):

@@ -26,8 +26,10 @@ def test_every_arm_and_declared_seed_is_a_row(make_plan, finish):
 def test_seeds_of_other_calls_count_where_they_finished(make_plan, finish):
     plan = make_plan(seeds=[1])
     large, small = plan.runs_of([7])
-    finish(large)
+    finish(large).note_experiment("small")
     start_attempt(small, "float32").set_state("failed", "because")
+    for run, experiment in zip(plan.runs_of([9]), ("small-demo", "another"), strict=True):
+        finish(run).note_experiment(experiment)
     finish(make_plan(epochs=9).runs_of([8])[0])  # of another plan
     assert {(run.arm, run.seed) for run in standing_runs(plan)} == {
         ("large", 1), ("small", 1), ("large", 2), ("small", 2), ("large", 7),
@@ -63,7 +65,9 @@ def test_an_attempt_that_did_not_finish_leaves_the_one_before_it_standing(make_p
 
 def test_a_seed_of_which_only_an_earlier_attempt_is_left_is_found(make_plan, finish):
     plan = make_plan()
-    set_aside(finish(plan.runs_of([7])[0]))
+    folder = finish(plan.runs_of([7])[0])
+    folder.note_experiment("small")
+    set_aside(folder)
     assert ("large", 7) in {(run.arm, run.seed) for run in standing_runs(plan)}
 
 

@@ -1,4 +1,5 @@
 import io
+import math
 
 import pytest
 from rich.console import Console
@@ -46,7 +47,14 @@ def test_durations(seconds, text):
 
 @pytest.mark.parametrize(
     ("values", "text"),
-    [([0.5, 0.7], "0.6000 ± 0.1414"), ([0.5, None], "0.5000"), ([None], "–"), ([], "–"), ([10.0, 12.0], "11.0 ± 1.4")],
+    [
+        ([0.5, 0.7], "0.6000 ± 0.1414"),
+        ([0.5, None], "0.5000"),
+        ([0.5, math.nan], "0.5000"),
+        ([None], "–"),
+        ([], "–"),
+        ([10.0, 12.0], "11.0 ± 1.4"),
+    ],
 )
 def test_mean_and_spread(values, text):
     assert mean_and_spread(values) == text
@@ -67,6 +75,14 @@ def test_the_table_shows_mean_spread_each_seed_and_what_is_missing(plan):
     for part in ("0.7000", "–", "1 finished"):
         assert part in small
     assert "±" not in small
+
+
+def test_what_is_no_number_is_a_dash(plan):
+    for run, dice in zip(plan.runs, (0.8, math.nan, math.nan, 0.6), strict=True):
+        finish(run, dice)
+    lines = render(results_tables(plan)).splitlines()
+    (large,) = (line for line in lines if line.strip().startswith("large"))
+    assert "0.8000" in large and "–" in large and "nan" not in large
 
 
 def test_the_table_shows_the_attempt_that_finished_and_notes_the_one_that_did_not(plan):
