@@ -125,6 +125,8 @@ def unusable(error: Exception) -> UserError:
         advice = "Check that the file can be written, or move it away to begin a new one."
     if "out-of-date database schema" in str(error):
         advice = f"Copy the database to a safe place, then run: mlflow db upgrade {shown_uri()}"
+    if isinstance(error, ImportError):
+        advice = "The database's driver is missing: install it with pip, psycopg[binary] for PostgreSQL, say."
     return UserError(f"MLflow cannot be used at {shown_uri()}: {first_line(error)}\n{advice}")
 
 
