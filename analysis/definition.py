@@ -1,6 +1,7 @@
 """An ablation's definition, as MLflow keeps it (tag `ablation`) and as its YAML file says it now."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -129,21 +130,37 @@ def read_definitions(folder: Path) -> tuple[dict[str, Definition], list[str]]:
 
 
 def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A file's content on top of those that it extends.  Raises DefinitionError."""
+    """A file's content on top of those that it extends.  Raises DefinitionError.
+
+    above: the files that led here, each extending the next.
+    """
+    name = f"{path}, which {above[-1]} extends," if above else str(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DefinitionError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    # A date or a number that is none is a ValueError, and so is a text that is not UTF-8.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise DefinitionError(f"{name} cannot be read: {describe_error(error)}") from error
     if not isinstance(content, dict):
-        raise DefinitionError(f"{path} is not an ablation that can be read: it holds no keys")
+        raise DefinitionError(f"{name} is not an ablation that can be read: it holds no keys")
     parent = content.get("extends")
     if not isinstance(parent, str):
         return content
-    if path.resolve() in above:
+    if path.resolve() in [file.resolve() for file in above]:
         raise DefinitionError(f"{path}: extends goes in a circle")
-    base = read_yaml(path.parent / parent, (*above, path.resolve()))
-    settings = dict(flatten(base.get("settings") or {})) | dict(flatten(content.get("settings") or {}))
-    return base | content | {"settings": settings}
+    base = read_yaml(path.parent / parent, (*above, path))
+    settings = [part.get("settings") or {} for part in (base, content)]
+    if not all(isinstance(part, dict) for part in settings):
+        raise DefinitionError(f"{path} is not an ablation that can be read: `settings` holds no keys")
+    return base | content | {"settings": {key: value for part in settings for key, value in flatten(part)}}
+
+
+def describe_error(error: Exception) -> str:
+    """What keeps a file from being read: `line 2: found undefined alias 'a'`, `No such file or directory`."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def describe_changes(tracked: Definition, file: Definition) -> list[str]:
@@ -160,12 +177,16 @@ def describe_changes(tracked: Definition, file: Definition) -> list[str]:
             changes.append(f"arm '{arm}' is {'new' if before is None else 'gone'}")
         else:
             changes += [f"arm '{arm}': {change}" for change in compare_settings(before, now)]
-    hypotheses = {hypothesis.claim: hypothesis for hypothesis in tracked.hypotheses}
-    for hypothesis in file.hypotheses:
-        if hypotheses.pop(hypothesis.claim, None) != hypothesis:
-            changes.append(f"hypothesis '{flat(hypothesis.claim)}' is new or changed")
-    changes += [f"hypothesis '{flat(claim)}' is gone" for claim in hypotheses]
-    return changes
+    return [*changes, *compare_hypotheses(tracked.hypotheses, file.hypotheses)]
+
+
+def compare_hypotheses(before: Iterable[Hypothesis], now: Iterable[Hypothesis]) -> Iterable[str]:
+    """The hypotheses that only one side has, each as often as it stands there, named by their claims."""
+    earlier, later = Counter(before), Counter(now)
+    changed = Counter(flat(hypothesis.claim) for hypothesis in (later - earlier).elements())
+    lost = Counter(flat(hypothesis.claim) for hypothesis in (earlier - later).elements())
+    yield from (f"hypothesis '{claim}' is new or changed" for claim in changed)
+    yield from (f"hypothesis '{claim}' is gone" for claim in lost - changed)
 
 
 def describe_parts(definition: Definition) -> dict[str, str]:

@@ -12,6 +12,7 @@ from IPython.display import display
 
 from analysis.definition import Definition, read_definitions
 from analysis.figures import Picture, styled
+from analysis.figures.pictures import whole_stems
 from analysis.figures.style import DPI
 from analysis.metrics import METRICS
 from analysis.numbers import join
@@ -74,16 +75,22 @@ class Ablation:
         return self.drawn
 
     def show(self, *names: str) -> None:
-        """Figures by name; `loss` stands for `NAME_loss`.  All of them where none is named."""
-        if self.found() is None:
+        """Figures by name; all of them where none is named.
+
+        `loss` stands for `NAME_loss`, or for the figure of the report that has all arms in its place.
+        """
+        material = self.found()
+        if material is None:
             return
-        pictures = self.pictures()
+        pictures, whole = self.pictures(), whole_stems(material.stem, material.results.definition)
         for name in names or pictures:
-            found = pictures.get(name) or pictures.get(f"{self.name}_{name}")
+            meant = [name, f"{material.stem}_{name}", whole.get(name, "")]
+            found = next((pictures[one] for one in meant if one in pictures), None)
             if found is not None:
                 show_picture(found)
             else:
-                say(next((note for note in self.left_out if name in note), f"There is no figure `{name}` here."))
+                reasons = (note for note in self.left_out if note.split(" ", 1)[0] in meant)
+                say(next(reasons, f"There is no figure `{name}` here."))
 
     def claims(self) -> None:
         """Each claim with its verdict, as a sentence, and what has to be known of it."""
@@ -194,16 +201,19 @@ def open_notebook(preset: str | None = None) -> Notebook:
     except ResultsError as problem:
         say(f"**There are no results yet:** {problem}")
         return Notebook(None, {}, {}, {"": str(problem)}, files, preset)
-    shown = {row.name: row for row in rows if row.name in selection.experiments and not row.is_deleted}
+    chosen = [row for row in rows if row.name in selection.experiments and not row.is_deleted]
+    shown = [row for row in chosen if not row.problem]
+    damaged = [row for row in chosen if row.problem]
+    notes = [*(f"**`{row.name}` is not shown:** {row.problem}" for row in damaged), *selection.notes, *problems]
     if shown:
-        say(f"Shown: {', '.join(f'`{name}`' for name in shown)}.", *selection.notes, *problems)
+        say(f"Shown: {', '.join(f'`{row.name}`' for row in shown)}.", *notes)
     else:
-        say("**There are no results yet**, or none of this preset.", *selection.notes, *problems)
+        say("**There are no results yet**, or none of this preset.", *notes)
     names = {definition.source: name for name, definition in files.items()}
     missing = {names[shlex.split(row.command)[2]]: f"Run first: `{row.command}`" for row in selection.not_run}
-    newest = next(iter(shown.values())).preset if shown else preset
+    newest = shown[0].preset if shown else preset
     held = {row.name: row.ablation for row in rows if row.num_runs}
-    return Notebook(client, {row.ablation: row.name for row in shown.values()}, held, missing, files, newest)
+    return Notebook(client, {row.ablation: row.name for row in (*damaged, *shown)}, held, missing, files, newest)
 
 
 def compare_images(ablation: Ablation, first: str | None = None, second: str | None = None) -> pd.DataFrame:

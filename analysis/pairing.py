@@ -22,13 +22,15 @@ class Pairs:
     """The values of both arms on their common seeds.
 
     values: (first, second) of each seed, as stored.  problem: why nothing can be compared and what to do, else "".
-    notes: what is missing, a sentence each.  unlike: the problem, where it is that the runs were not computed alike.
+    cause: the same in a few words.  notes: what is missing, a sentence each.  unlike: the problem, where it is that the
+    runs were not computed alike.
     """
 
     seeds: tuple[int, ...]
     values: tuple[tuple[float, float], ...]
     problem: str
     notes: tuple[str, ...]
+    cause: str = ""
     unlike: str = ""
 
 
@@ -45,9 +47,10 @@ def pair_up(hypothesis: Hypothesis, metric: Metric, declared_seeds: Iterable[int
     notes += [note for arm in arms for note in describe_newer(arm, runs)]
     notes += describe_unpaired(arms, found, seeds)
     unlike = describe_machines(arms, metric, runs, seeds)
-    problem = find_problem(hypothesis, metric, runs, found, values) or unlike
-    if problem:
-        return Pairs((), (), problem, tuple(notes), unlike)
+    cause, more = find_problem(hypothesis, metric, runs, found, values)
+    if cause or unlike:
+        cause, problem = (cause, f"{cause}{more}") if cause else ("the runs were not computed alike", unlike)
+        return Pairs((), (), problem, tuple(notes), cause, unlike)
     return Pairs(tuple(seeds), values, "", tuple(notes))
 
 
@@ -177,26 +180,40 @@ def find_problem(
     runs: pd.DataFrame,
     found: Mapping[str, Mapping[int, float]],
     values: tuple[tuple[float, float], ...],
-) -> str:
-    """Why the arms cannot be compared, and what to do: a clause, or "" where they can be."""
+) -> tuple[str, str]:
+    """Why the arms cannot be compared, and how that clause goes on; ("", "") where they can be."""
     arms = (hypothesis.first, hypothesis.second)
     finished = runs[runs["state"] == "finished"]
     idle = [arm for arm in arms if not (finished["arm"] == arm).any()]
     if idle:
-        reason = what_stops(idle, runs)
-        what_to_do = f": {reason}" if reason else "; run the ablation again"
-        return f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no finished run{what_to_do}"
+        return f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no finished run", what_to_do(idle, runs)
     if metric.key not in runs or finished[metric.key].isna().all():
-        return f"no run has {metric.key}; name a metric that the runs have, or train them anew with --rerun"
+        return f"no run has {metric.key}", "; name a metric that the runs have, or train them anew with --rerun"
     empty = [arm for arm in arms if not found[arm]]
     if empty:
-        return f"no finished run of {' and '.join(empty)} has a number for the {metric.phrase}"
+        return f"no finished run of {' and '.join(empty)} has a number", f" for the {metric.phrase}"
     if not values:
         seeds = ", ".join(f"{arm} has {name_seeds(sorted(found[arm]))}" for arm in arms)
-        return f"the arms have no seed in common ({seeds}); run both on the same seeds"
+        return "the arms have no seed in common", f" ({seeds}); run both on the same seeds"
     if hypothesis.ratio and min(map(min, values)) <= 0:
-        return "a ratio needs values above 0, and not all are; declare the claim without `ratio`"
-    return ""
+        return "a ratio needs values above 0", ", and not all are; declare the claim without `ratio`"
+    return "", ""
+
+
+def what_to_do(idle: list[str], runs: pd.DataFrame) -> str:
+    """What follows for arms without a finished run, as the end of a clause."""
+    reason = what_stops(idle, runs)
+    if reason:
+        return f": {reason}"
+    running = runs.loc[runs["state"] == "running", "arm"]
+    under_way = [arm for arm in idle if (running == arm).any()]
+    states = set(runs.loc[runs["arm"].isin(idle), "state"])
+    if under_way:
+        whose = "its runs" if len(idle) == 1 else f"runs of {' and '.join(under_way)}"
+        return f"; {whose} are under way"
+    if len(running) and states <= {"not run"}:
+        return "; the ablation is under way"
+    return "; run the ablation again"
 
 
 def what_stops(arms: list[str], runs: pd.DataFrame) -> str:

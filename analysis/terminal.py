@@ -91,14 +91,15 @@ def warn(outlook: Outlook) -> str:
         return ""
     if needed is None or outlook.smallest is None or outlook.is_final or outlook.is_near:
         return outlook.sentence
+    kind = "ratio" if outlook.hypothesis.ratio else "advantage"
     subject, enough, seeds = f"Hypothesis {outlook.number}", number_of_seeds(needed), f"{outlook.num_seeds} seeds"
     if outlook.hypothesis.same:
         return f"{subject}: {seeds} cannot show that the arms are the same; {enough} would."
     if outlook.smallest == math.inf:
         return f"{subject}: no difference can show with {seeds}; {enough} would settle the margin."
     return (
-        f"{subject} will probably stay open with {seeds} unless the advantage is {reach(outlook)} or "
-        f"more; {enough} would settle the margin."
+        f"{subject} will probably stay open with {seeds} unless the {kind} is {least(outlook)} or more; "
+        f"{enough} would settle the margin."
     )
 
 
@@ -117,13 +118,16 @@ def outlook_cells(outlook: Outlook) -> list[str]:
 
 
 def reach(outlook: Outlook) -> str:
-    """The smallest advantage that is likely to show."""
-    assert outlook.smallest is not None
+    """The smallest advantage that is likely to show, as it stands in the table."""
     if outlook.smallest == math.inf:
         return "none"
-    if outlook.hypothesis.ratio:
-        return f"ratio {write(outlook.smallest, RATIO_DIGITS)}"
-    return amount(outlook, outlook.smallest)
+    return f"ratio {least(outlook)}" if outlook.hypothesis.ratio else least(outlook)
+
+
+def least(outlook: Outlook) -> str:
+    """The same as a number, with its unit where it has one."""
+    assert outlook.smallest is not None
+    return write(outlook.smallest, RATIO_DIGITS) if outlook.hypothesis.ratio else amount(outlook, outlook.smallest)
 
 
 def amount(outlook: Outlook, value: float) -> str:

@@ -28,7 +28,8 @@ class Verdict:
     the metric's unit (positive: the claim's direction), or how many times (above 1).  estimate: their mean; of ratios
     the geometric one.  interval: at 95 %.  verdict_interval: at `level`, 1 - 0.05 / k, which decides.  margin: in the
     same unit; of ratios 1 + m.  seeds_needed: only where inconclusive; MAX_SEEDS + 1 stands for more.  sentence: to be
-    quoted.  notes: what a reader has to know beside it.  unlike: why times or memory were not compared: the machines.
+    quoted.  notes: what a reader has to know beside it.  cause: why there is no estimate, in a few words.  unlike: why
+    times or memory were not compared: the machines.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Verdict:
     seeds_needed: tuple[int, int] | None
     sentence: str
     notes: tuple[str, ...]
+    cause: str = ""
     unlike: str = ""
 
 
@@ -89,6 +91,7 @@ def compare(number: int, hypothesis: Hypothesis, metric: Metric, pairs: Pairs, l
         seeds_needed=None,
         sentence="",
         notes=(*pairs.notes, *([pairs.problem] if pairs.problem else [])),
+        cause=pairs.cause,
         unlike=pairs.unlike,
     )
     return verdict if len(differences) < 2 else decide(verdict, differences, margin)

@@ -127,10 +127,11 @@ def value_limits(inside: NDArray[np.float64], beside: NDArray[np.float64]) -> tu
 @style.styled()
 def curves_picture(subject: Subject, epochs: pd.DataFrame, metric: str, name: str, arms: Iterable[str]) -> Picture:
     """The curves of some arms.  Raises LeftOutError where no run has an epoch with that metric."""
-    looks = subject.looks_of(arms)
+    shown = tuple(arms)
+    looks = subject.looks_of(shown)
     chosen, is_finished = select(epochs, subject.runs, metric, looks)
     if not chosen["value"].notna().any():
-        raise LeftOutError(f"no run has epochs with {metric}")
+        raise LeftOutError(f"no run{subject.of_arms(shown)} has epochs with {metric}")
     figure = style.new_figure(style.COLUMN, HEIGHT)
     plot_curves(figure.subplots(), epochs, subject.runs, metric, looks)
     style.add_legend(figure, looks)

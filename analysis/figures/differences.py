@@ -16,7 +16,7 @@ from analysis.verdicts import Verdict
 ROW = 0.40  # inches
 MOST_APART = 10.0  # rows whose values are further apart than this factor do not share an axis
 BEYOND = 1.0  # how far an interval may widen an axis, in heights of what it shows besides
-NAME_WIDTH = 40
+NAME_WIDTH, REASON_WIDTH = 40, 46  # letters
 
 
 def panels(verdicts: Sequence[Verdict]) -> list[tuple[str, list[Verdict]]]:
@@ -30,12 +30,14 @@ def panels(verdicts: Sequence[Verdict]) -> list[tuple[str, list[Verdict]]]:
         by_unit.setdefault(unit_of(verdict), []).append(verdict)
     found: list[tuple[str, list[Verdict]]] = []
     for unit, rows in by_unit.items():
-        smallest = 0.0
+        axis: list[Verdict] = []
         for verdict in sorted(rows, key=reach):
-            if not smallest or reach(verdict) > MOST_APART * smallest:
-                smallest = reach(verdict)
-                found.append((unit, []))
-            found[-1][1].append(verdict)
+            # Rows of nothing but zeros go with those of any size.
+            smallest = next((reach(one) for one in axis if reach(one)), math.inf)
+            if not axis or reach(verdict) > MOST_APART * smallest:
+                axis = []
+                found.append((unit, axis))
+            axis.append(verdict)
     return [(unit, sorted(rows, key=lambda verdict: verdict.number)) for unit, rows in found]
 
 
@@ -90,6 +92,8 @@ def axis_limits(verdicts: Sequence[Verdict]) -> tuple[float, float]:
     height = max(inner) - min(inner) or 1.0
     low = max(min([*inner, *outer]), min(inner) - BEYOND * height)
     high = min(max([*inner, *outer]), max(inner) + BEYOND * height)
+    if low == high:  # nothing but a margin of 0
+        low, high = low - 0.5, high + 0.5
     low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
     return (math.exp(low), math.exp(high)) if verdicts[0].hypothesis.ratio else (low, high)
 
@@ -115,7 +119,7 @@ def draw_row(axes: Axes, row: int, verdict: Verdict) -> None:
         alpha=0.9,
     )
     if verdict.estimate is None:
-        axes.text(0.5, row, "no seed in common", transform=axes.get_yaxis_transform(), ha="center", va="center")
+        say_why_empty(axes, row, verdict)
     else:
         axes.plot(
             [verdict.estimate], [row], marker="D", color="white", markeredgecolor=style.INK, markersize=4.2, zorder=4
@@ -129,6 +133,14 @@ def draw_row(axes: Axes, row: int, verdict: Verdict) -> None:
         va="center",
         weight="normal" if verdict.verdict == "inconclusive" else "bold",
     )
+
+
+def say_why_empty(axes: Axes, row: int, verdict: Verdict) -> None:
+    """The reason in the middle of a row that has no difference, above the line of no difference."""
+    reason = style.wrap(verdict.cause or "nothing to compare yet", REASON_WIDTH)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+    place: style.Options = {"transform": axes.get_yaxis_transform(), "ha": "center", "va": "center"}
+    axes.text(0.5, row, reason, bbox=behind, **place)
 
 
 def draw_interval(axes: Axes, row: int, interval: tuple[float, float], width: float) -> None:

@@ -113,14 +113,15 @@ def draw_table(figure: Figure, blocks: Sequence[tuple[str, list[tuple[str, list[
 @style.styled()
 def table_picture(subject: Subject, name: str, arms: Iterable[str]) -> Picture:
     """The test results that the report prints, of every seed.  Raises LeftOutError where no such run finished."""
-    looks = subject.looks_of(arms)
+    shown = tuple(arms)
+    looks = subject.looks_of(shown)
     runs = finished(subject.runs, looks).reindex(columns=["arm", "seed", *TABLE])
     runs = runs.dropna(subset=list(TABLE), how="all")
     blocks = [
         (style.wrap(arm, 60), table_rows(of_arm, TABLE)) for arm in looks if len(of_arm := runs[runs["arm"] == arm])
     ]
     if not blocks:
-        raise LeftOutError("no finished run has test results")
+        raise LeftOutError(f"no finished run{subject.of_arms(shown)} has test results")
     num_lines = 2 + sum(len(rows) + 1 for _, rows in blocks)
     figure = style.new_figure(style.COLUMN, 0.135 * num_lines + 0.1)
     draw_table(figure, blocks, list(TABLE.values()))

@@ -158,7 +158,11 @@ def of_finished(frame: pd.DataFrame, subject: Subject, what: str, column: str) -
 def sheet_picture(subject: Subject, png: bytes | None, label: str, what: str, name: str) -> Picture:
     """A stored sheet of predictions.  label: the arm and seed that it is of.  Raises LeftOutError without a picture."""
     if not png:
-        raise LeftOutError("no finished run has kept that sheet")
+        raise LeftOutError(
+            f"the run of {label} has kept no such sheet"
+            if label
+            else "no run that it could show has finished with a test Dice"
+        )
     try:
         sheet = Image.open(io.BytesIO(png)).convert("RGB")
     except (UnidentifiedImageError, OSError) as error:

@@ -2,17 +2,19 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.definition import Definition
+from analysis.figures import fonts
 from analysis.figures.style import DPI, Look, arm_looks, settle, styled
-from analysis.numbers import name_seeds, plural
+from analysis.numbers import join, name_seeds, plural
 
 MOST_NAMED = 4
 LONGEST_STEM = 200  # letters; file systems take 255 bytes, the ending included
@@ -57,6 +59,10 @@ class Subject:
         chosen = set(arms)
         return {arm: one for arm, one in self.looks.items() if arm in chosen}
 
+    def of_arms(self, arms: Collection[str]) -> str:
+        """` of A or B` where a figure shows only some of the arms; nothing where it shows all."""
+        return "" if set(arms) >= set(self.definition.arms) else f" of {join(arms, 'or')}"
+
     def picture(self, name: str, what: str, figure: Figure, sentences: Sequence[str]) -> Picture:
         """A figure with the ablation's title, and its caption closed by the data."""
         return finish(name, f"{self.definition.title}: {what}", figure, [*sentences, f"{self.context}."])
@@ -66,7 +72,8 @@ def finish(name: str, title: str, figure: Figure, sentences: Iterable[str]) -> P
     """A picture whose parts are placed for good; sentences that are empty are left out of the caption."""
     with styled():
         settle(figure)
-    return Picture(safe_stem(name), title, " ".join(sentence for sentence in sentences if sentence), figure)
+        said = [sentence for sentence in (*sentences, fonts.describe_lacking(figure)) if sentence]
+    return Picture(safe_stem(name), title, " ".join(said), figure)
 
 
 def safe_stem(name: str) -> str:
@@ -90,6 +97,9 @@ def save(picture: Picture, folder: Path) -> list[Path]:
         ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     }
     with styled():
+        if fonts.borrows(picture.figure):
+            # OpenType outlines, such as those of Noto Sans CJK, come out blank where they are embedded as TrueType.
+            matplotlib.rcParams["pdf.fonttype"] = 3
         for path in paths:
             picture.figure.savefig(path, dpi=DPI, metadata=nothing[path.suffix])
     return paths

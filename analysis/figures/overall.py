@@ -209,7 +209,6 @@ def validation_test_picture(
     plot_validation_test(right, points, shapes, difference=True)
     style.add_handles(figure, [style.shape_handle(shape) for shape in shapes.values()], ablations)
     gap = 100 * (points["test"] - points["validation"])
-    several = len(points) > 2
     sentences = [
         "Test against validation Dice of all finished runs, a marker a run, a shape an ablation; of runs that share "
         "a training the first counts alone.",
@@ -217,11 +216,17 @@ def validation_test_picture(
         f"n = {plural(len(points), 'run')} of {join(ablations)}; no interval is drawn.",
         "All runs share one test set." if share_test_set(points) else "Not all runs are known to share one test set.",
         f"Test minus validation: {gap.mean():+.2f} points on average"
-        + (f", standard deviation {gap.std(ddof=1):.2f}; " if several else ".")
-        + (f"rank correlation {points['validation'].corr(points['test'], method='spearman'):.2f}." if several else ""),
+        + (f", standard deviation {gap.std(ddof=1):.2f}{rank_correlation(points)}." if len(points) > 2 else "."),
         f"{context}.",
     ]
     return finish(name, "Test against validation Dice", figure, sentences)
+
+
+def rank_correlation(points: pd.DataFrame) -> str:
+    """How far both agree on the order of the runs, as a clause; empty where one of them is the same for all."""
+    if points[["validation", "test"]].nunique().min() < 2:
+        return ""
+    return f"; rank correlation {points['validation'].corr(points['test'], method='spearman'):.2f}"
 
 
 def tested_epoch(points: pd.DataFrame) -> str:

@@ -86,7 +86,7 @@ def report_makings(
 ) -> Iterator[Making]:
     """The report's own figures: pairs of curves, printed test results, or the sheet of predictions."""
     for figure in subject.definition.figures:
-        stems = [f"fig{number:02d}_{name}" for number in figure.numbers]
+        stems = [stem_of(number, name) for number in figure.numbers]
         if len(stems) > 1:
             for stem, (what, metric) in zip(stems, CURVES.items(), strict=False):
                 yield f"{stem}_{what}", partial(report_curves, subject, epochs, metric, figure)
@@ -106,11 +106,22 @@ def report_curves(subject: Subject, epochs: pd.DataFrame, metric: str, figure: R
 
 def whole_makings(name: str, subject: Subject, epochs: pd.DataFrame) -> Iterator[Making]:
     """The curves of all arms together, unless a figure of the report shows them all."""
-    pairs = [figure for figure in subject.definition.figures if len(figure.numbers) > 1]
-    if any(set(figure.arms) >= set(subject.looks) for figure in pairs):
-        return
-    for what, metric in CURVES.items():
-        yield f"{name}_{what}", partial(curves_picture, subject, epochs, metric, arms=subject.looks)
+    for what, stem in whole_stems(name, subject.definition).items():
+        if stem == f"{name}_{what}":
+            yield stem, partial(curves_picture, subject, epochs, CURVES[what], arms=subject.looks)
+
+
+def whole_stems(name: str, definition: Definition) -> dict[str, str]:
+    """The figures with the curves of all arms, by what they show: the report's pair where one has them all."""
+    pairs = [figure for figure in definition.figures if len(figure.numbers) > 1]
+    numbers = next((figure.numbers for figure in pairs if set(figure.arms) == set(definition.arms)), ())
+    whole = {what: f"{name}_{what}" for what in CURVES}
+    return whole | {what: f"{stem_of(number, name)}_{what}" for number, what in zip(numbers, CURVES, strict=False)}
+
+
+def stem_of(number: int, name: str) -> str:
+    """How the name of a figure of the report begins."""
+    return f"fig{number:02d}_{name}"
 
 
 def make_subject(definition: Definition, runs: pd.DataFrame, context: str) -> Subject:

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from analysis.figures import fonts
+
 COLUMN, PAGE = 3.4, 7.0  # inches: one column, and both
 DPI = 200
 TEXT = 7.0  # points
@@ -36,9 +38,6 @@ BAND_ALPHA = 0.18
 SEED_SIZE, MEAN_SIZE = 3.2, 6.0  # points
 
 RC: dict[str, Any] = sns.axes_style("ticks") | {
-    # Comes with matplotlib, so that every machine draws the same.
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
     "font.size": TEXT,
     "axes.titlesize": TEXT + 0.5,
     "axes.labelsize": TEXT,
@@ -105,7 +104,7 @@ def arm_looks(arms: Iterable[str]) -> dict[str, Look]:
 @contextmanager
 def styled() -> Iterator[None]:
     """Inside, matplotlib draws in this look, whatever the user's own settings are; they are back afterwards."""
-    with matplotlib.style.context(["default", RC]):
+    with matplotlib.style.context(["default", RC | {"font.family": fonts.families()}]), fonts.quiet():
         yield
 
 
@@ -133,8 +132,9 @@ def settle(figure: Figure) -> None:
 
 
 def wrap(text: str, width: int = LABEL_WIDTH) -> str:
-    """A text in lines of that many letters; a word that is longer is cut."""
-    return "\n".join(textwrap.wrap(text, width)) or text
+    """A text in lines of that many letters, of wide ones half as many; a word that is longer is cut."""
+    num_wide = sum(map(fonts.is_wide, text))
+    return "\n".join(textwrap.wrap(text, max(1, width * len(text) // (len(text) + num_wide or 1)))) or text
 
 
 def add_legend(figure: Figure, looks: Mapping[str, Look], *, lines: bool = True) -> None:

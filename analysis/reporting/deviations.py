@@ -36,7 +36,7 @@ def findings(materials: Sequence[Material], finder: Finder) -> tuple[str, ...]:
     """What a check finds, with the experiments that it is true of before it."""
     found: dict[str, list[str]] = {}
     for material in materials:
-        for finding in finder(material):
+        for finding in dict.fromkeys(finder(material)):
             found.setdefault(finding, []).append(f"`{material.results.experiment}`")
     several = len(materials) > 2
     return tuple(

@@ -27,8 +27,8 @@ RULE = (
     "of its trainings, because the trainings of one arm are not independent; a training that several arms share counts "
     f"once, and these arms as one. The claim is supported where the 95 % interval (Fisher) is wholly above {FOLLOWS}, "
     "from where on validation explains a quarter of the variance of test; reversed where it is wholly below 0; and "
-    f"otherwise inconclusive, as with fewer than {LEAST_ARMS} arms, and with runs on different data, whose difference "
-    "alone would make a correlation."
+    f"otherwise inconclusive, as with fewer than {LEAST_ARMS} arms, and with runs on different data or at different "
+    "image sizes, since such a difference alone would make a correlation."
 )
 
 
@@ -72,9 +72,14 @@ def judge_following(trainings: pd.DataFrame) -> Following:
 
 def find_problem(trainings: pd.DataFrame, means: pd.DataFrame) -> str:
     """Why no correlation can be told: a clause, or "" where it can."""
-    num_data = trainings["data"].nunique()
+    num_unknown = int((trainings["data"] == NOT_RECORDED).sum())
+    num_data = trainings["data"].nunique() - (num_unknown > 0)
     if num_data > 1:
-        return f"the runs are on {num_data} kinds of data, whose difference alone would make a correlation"
+        what = "(content, split, border rule or image size)"
+        return f"the runs are on {num_data} kinds of data {what}, whose difference alone would make a correlation"
+    if num_data and num_unknown:
+        unknown = plural(num_unknown, "training")
+        return f"the data of {unknown} was not recorded, and a difference of data alone would make a correlation"
     if len(means) < LEAST_ARMS or means["validation"].nunique() < 2 or means["test"].nunique() < 2:
         return f"it takes {LEAST_ARMS} arms that differ, and there {'is' if len(means) == 1 else 'are'} {len(means)}"
     return ""

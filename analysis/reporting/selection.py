@@ -29,7 +29,8 @@ def select(
 
     rows: what MLflow holds.  files: ablations by name, as `experiments/` has them.  asked: ablations, experiments or
     files; none means all.  preset: only of this one; where none is named, that of the newest run.  Experiments in
-    MLflow's trash are among those to show where they would be, and loading them tells how to get them back.
+    MLflow's trash are among those to show where they would be, and damaged ones always: loading them tells how to get
+    them back.
     """
     filled = [row for row in rows if row.num_runs]
     named = [name_of_file(name, files) for name in asked]
@@ -37,20 +38,31 @@ def select(
     chosen, notes = of_one_preset(by_ablation, preset)
     exact = [row for row in filled if row.name in named and row.name != row.ablation]
     shown = [row for row in filled if row in chosen or row in exact]
-    shown_preset = preset if preset is not None else chosen[0].preset if chosen else None
+    shown_preset = preset_of(chosen) if preset is None else None if preset == NO_PRESET else preset
     wanted = [row for row in rows if row.is_deleted and (not named or row.ablation in named)]
     if chosen or preset is not None:
-        wanted = [row for row in wanted if row.preset == (None if shown_preset == NO_PRESET else shown_preset)]
-    deleted = [row for row in wanted if row.ablation not in {row.ablation for row in shown}]
-    known = {name for row in (*shown, *deleted) for name in (row.name, row.ablation)}
-    unknown = [name for name in named if name not in known and name not in files]
-    absent = [files[name] for name in (named or files) if name in files and name not in known]
+        wanted = [row for row in wanted if row.preset == shown_preset]
+    # A damaged experiment of another preset does not stand for its ablation.
+    standing = [row for row in shown if not row.problem or row.preset == shown_preset]
+    deleted = [row for row in wanted if row.ablation not in {row.ablation for row in standing}]
+    known, ran = names_of([*shown, *deleted]), names_of([*standing, *deleted])
     return Selection(
         # What is neither a file nor has runs is asked of MLflow all the same: it may lie in its trash.
-        (*(row.name for row in (*shown, *deleted)), *unknown),
-        tuple(not_run(definition, shown_preset) for definition in absent),
+        (*(row.name for row in (*shown, *deleted)), *(name for name in named if name not in {*known, *files})),
+        tuple(not_run(files[name], shown_preset) for name in (named or files) if name in files and name not in ran),
         tuple(notes),
     )
+
+
+def names_of(rows: Sequence[ExperimentRow]) -> set[str]:
+    """The experiments and their ablations."""
+    return {name for row in rows for name in (row.name, row.ablation)}
+
+
+def preset_of(rows: Sequence[ExperimentRow]) -> str | None:
+    """The preset of the newest run; of damaged experiments, whose preset is a guess, only where there are no others."""
+    newest = max(rows, key=lambda row: (not row.problem, row.last_start), default=None)
+    return newest.preset if newest else None
 
 
 def name_of_file(name: str, files: Mapping[str, Definition]) -> str:
@@ -62,23 +74,24 @@ def name_of_file(name: str, files: Mapping[str, Definition]) -> str:
 
 
 def of_one_preset(rows: Sequence[ExperimentRow], preset: str | None) -> tuple[list[ExperimentRow], list[str]]:
-    """The rows of the named preset or that of the newest run, and a sentence for what is left out by that."""
-    if not rows:
-        return [], []
-    newest = max(rows, key=lambda row: row.last_start).preset
-    wanted = newest if preset is None else None if preset == NO_PRESET else preset
-    chosen = [row for row in rows if row.preset == wanted]
+    """The rows of the named preset or that of the newest run, and a sentence for what is left out by that.
+
+    Damaged ones are never left out.
+    """
+    wanted = preset_of(rows) if preset is None else None if preset == NO_PRESET else preset
+    chosen = [row for row in rows if row.preset == wanted or row.problem]
     others: dict[str, list[str]] = {}
     for row in rows:
-        if row.preset != wanted:
+        if row not in chosen:
             others.setdefault(row.preset or NO_PRESET, []).append(row.name)
     left_out = [
         f"{join(f'`{name}`' for name in names)} (`--preset {other}`)" for other, names in sorted(others.items())
     ]
-    if not left_out or (preset is not None and chosen):
+    is_there = any(row.preset == wanted for row in rows)
+    if not left_out or (preset is not None and is_there):
         return chosen, []
-    if not chosen:
-        return [], [f"No experiment of preset {preset} has runs; there are {join(left_out)}."]
+    if not is_there:
+        return chosen, [f"No experiment of preset {preset} has runs; there are {join(left_out)}."]
     return chosen, [f"Not shown, because runs of different presets cannot be compared: {join(left_out)}."]
 
 
@@ -89,5 +102,5 @@ def not_run(definition: Definition, preset: str | None) -> NotRun:
         title=flat(definition.title),
         question=flat(definition.question),
         num_claims=len(definition.hypotheses),
-        command=make_command(definition, None if preset == NO_PRESET else preset),
+        command=make_command(definition, preset),
     )

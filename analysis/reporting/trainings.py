@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.metrics import PRIMARY
 from analysis.reporting.material import Material
-from analysis.reporting.topics import split
+from analysis.reporting.topics import Params, border, split, value
 
 VALIDATION = "val/dice_per_image"
 NOT_RECORDED = ""
@@ -17,8 +17,7 @@ def trainings_of(materials: Sequence[Material]) -> pd.DataFrame:
     """A row a training with validation and test Dice: ablation, arm, unit, seed, validation, test, data.
 
     Validation is that of the best epoch, whose weights are tested.  Where arms share a training and differ in the
-    evaluation alone, test is the first one's.  unit: arms that share a training are one.  data: of its content and
-    split; "" where it was not recorded.
+    evaluation alone, test is the first one's.  unit: arms that share a training are one.  data: as `kind_of_data`.
     """
     runs = finished_runs(materials).dropna(subset=["validation", "test"])
     units, is_first = group_arms(runs)
@@ -42,7 +41,7 @@ def finished_runs(materials: Sequence[Material]) -> pd.DataFrame:
         epochs = results.epochs[results.epochs["metric"] == VALIDATION]
         best = epochs.groupby(["arm", "seed"])["value"].max().rename("best")
         frame = material.finished.join(best, on=["arm", "seed"])
-        splits = [split(results.params.get(str(run_id), {})) for run_id in frame["run_id"]]
+        params = [results.params.get(str(run_id), {}) for run_id in frame["run_id"]]
         frames.append(
             pd.DataFrame(
                 {
@@ -53,14 +52,21 @@ def finished_runs(materials: Sequence[Material]) -> pd.DataFrame:
                     "validation": frame["best"].fillna(frame[VALIDATION]).astype("float64"),
                     "test": frame[PRIMARY].astype("float64"),
                     "seconds": frame["train_seconds"].fillna(0.0),
-                    "data": [
-                        f"{data}: {parts}" if isinstance(data, str) and data else NOT_RECORDED
-                        for data, parts in zip(frame["data_fingerprint"], splits, strict=True)
-                    ],
+                    "data": list(map(kind_of_data, frame["data_fingerprint"], params)),
                 }
             )
         )
     return pd.concat(frames, ignore_index=True)
+
+
+def kind_of_data(fingerprint: Any, params: Params) -> str:
+    """What has to be alike for two Dice to be of the same images and truths: content, split, border, image size.
+
+    "" where it was not recorded.
+    """
+    if not isinstance(fingerprint, str) or not fingerprint or not params:
+        return NOT_RECORDED
+    return f"{fingerprint}: {split(params)}; {border(params)}; {value(params, 'data.image_size')} pixels"
 
 
 def group_arms(runs: pd.DataFrame) -> tuple[list[int], list[bool]]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import ssl
 import textwrap
@@ -27,6 +28,13 @@ Client = MlflowClient
 DATABASE = "mlflow.db"
 SQLITE = "sqlite:///"
 MAX_LINE = 300
+# The packages of databases' drivers, where they are not called like the module.
+PACKAGES = {
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+    "mysql": "mysql-connector-python",
+}
 NETWORK_ERRORS = (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
 
 
@@ -100,11 +108,23 @@ def make_client() -> Client:
             f"there is no {DATABASE} in this folder; go to the folder in which `python runner.py FILE` ran, or set "
             "MLFLOW_TRACKING_URI"
         )
-    with reading(), impatience():
-        client = Client(uri)
-        if is_server(uri):
-            client.search_experiments(max_results=1)
+    try:
+        with reading(), impatience():
+            client = Client(uri)
+            if is_server(uri):
+                client.search_experiments(max_results=1)
+    except ImportError as error:
+        raise ResultsError(describe_missing_driver(error)) from error
     return client
+
+
+def describe_missing_driver(error: ImportError) -> str:
+    """What to install for a database whose driver cannot be imported."""
+    module = (error.name or "").partition(".")[0]
+    package = PACKAGES.get(module, module)
+    advice = f"`pip install {shlex.quote(package)}` installs it" if package else "install it for this Python"
+    missing = f"the driver of that database is missing ({first_line(error)})"
+    return f"MLflow cannot be read at {shown_uri()}: {missing}; {advice}"
 
 
 @contextmanager

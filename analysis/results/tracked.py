@@ -4,7 +4,7 @@ import gc
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,7 +25,8 @@ class ExperimentRow:
     """An ablation's experiment.
 
     preset: None without one; last_start: milliseconds, 0 where there are no runs.  Of one in MLflow's trash no runs are
-    counted.
+    counted.  problem: what is wrong with its definition, and what to do, or ""; where there is one, ablation and preset
+    are what its name tells.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ExperimentRow:
     last_start: int
     num_runs: int
     is_deleted: bool = False
+    problem: str = ""
 
 
 def list_experiments(client: Client) -> list[ExperimentRow]:
@@ -53,15 +55,25 @@ def is_deleted(experiment: Experiment) -> bool:
 
 def describe_experiment(experiment: Experiment, runs: Sequence[TrackedRun]) -> ExperimentRow:
     """An experiment's row; where its definition is damaged, its name has to do."""
-    ablation, title = experiment.name, ""
-    with suppress(ResultsError):
+    ablation, title, problem = experiment.name, "", ""
+    try:
         definition = read_definition(experiment)
         ablation, title = definition.name, definition.title
-    _, is_preset, preset = experiment.name.partition(f"{ablation}-")
-    last_start = max((run.started for run in runs), default=0)
-    num_runs = len({(run.plan, run.arm, run.seed) for run in runs})
+        _, is_preset, rest = experiment.name.partition(f"{ablation}-")
+        preset = rest if is_preset else None
+    except ResultsError as error:
+        problem = str(error)
+        file, preset = file_and_preset(experiment.name)
+        ablation = file.name if file else ablation
     return ExperimentRow(
-        experiment.name, ablation, preset if is_preset else None, title, last_start, num_runs, is_deleted(experiment)
+        name=experiment.name,
+        ablation=ablation,
+        preset=preset,
+        title=title,
+        last_start=max((run.started for run in runs), default=0),
+        num_runs=len({(run.plan, run.arm, run.seed) for run in runs}),
+        is_deleted=is_deleted(experiment),
+        problem=problem,
     )
 
 
@@ -108,14 +120,20 @@ def read_definition(experiment: Experiment) -> Definition:
 
 def runner_command(experiment: str) -> str:
     """The command that makes an experiment's runs, as far as its name and the files of the current folder tell."""
+    definition, preset = file_and_preset(experiment)
+    return make_command(definition, preset) if definition else f"python runner.py {EXPERIMENTS}/FILE.yaml"
+
+
+def file_and_preset(experiment: str) -> tuple[Definition | None, str | None]:
+    """The ablation and the preset that an experiment's name stands for, of those that the current folder has."""
     files, _ = read_definitions(EXPERIMENTS)
     for name in sorted(files, key=len, reverse=True):
         before, is_preset, preset = experiment.partition(f"{name}-")
         if experiment == name:
-            return make_command(files[name])
+            return files[name], None
         if is_preset and not before and (EXPERIMENTS / "presets" / f"{preset}.yaml").is_file():
-            return make_command(files[name], preset)
-    return f"python runner.py {EXPERIMENTS}/FILE.yaml"
+            return files[name], preset
+    return None, None
 
 
 def make_command(definition: Definition, preset: str | None = None) -> str:

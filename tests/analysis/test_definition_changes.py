@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -48,10 +49,54 @@ BEFORE = Definition(
             ["hypothesis 'fast wins' is new or changed"],
         ),
         ({"hypotheses": ()}, ["hypothesis 'fast wins' is gone"]),
+        ({"hypotheses": BEFORE.hypotheses * 2}, ["hypothesis 'fast wins' is new or changed"]),
     ],
 )
 def test_changes_are_said_in_words(now, changes):
     assert describe_changes(BEFORE, replace(BEFORE, **now)) == changes
+
+
+def test_hypotheses_of_one_claim_are_told_apart():
+    first, second, third = (replace(BEFORE.hypotheses[0], metric=metric) for metric in ("a", "b", "c"))
+    before = replace(BEFORE, hypotheses=(first, second, third))
+    assert describe_changes(before, before) == []
+    assert describe_changes(before, replace(before, hypotheses=(third, first, second))) == []
+    changed = replace(before, hypotheses=(first, replace(second, margin=0.1)))
+    assert describe_changes(before, changed) == [
+        "hypothesis 'fast wins' is new or changed",
+        "hypothesis 'fast wins' is gone",
+    ]
+    assert describe_changes(before, replace(before, hypotheses=(third,))) == ["hypothesis 'fast wins' is gone"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name: a\narms: [", "line 2: expected the node content, but found '<stream end>'"),
+        ("name: a: b", "line 1: mapping values are not allowed here"),
+        ("name: \x01", "unacceptable character #x0001: special characters are not allowed"),
+        ("seeds: 2001-99-99", "month must be in 1..12"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said_with_line_and_reason(tmp_path, monkeypatch, text, problem):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "above.yaml").write_text("extends: broken.yaml")
+    expected = [f"experiments/broken.yaml, which experiments/above.yaml extends, cannot be read: {problem}"]
+    if text is not None:
+        (tmp_path / "experiments" / "broken.yaml").write_text(text)
+        expected.append(f"experiments/broken.yaml cannot be read: {problem}")
+    assert read_definitions(Path("experiments")) == ({}, expected)
+
+
+def test_settings_without_keys_and_circles_are_said(tmp_path):
+    (tmp_path / "base.yaml").write_text("settings: fast")
+    (tmp_path / "one.yaml").write_text("extends: base.yaml")
+    (tmp_path / "two.yaml").write_text("extends: two.yaml")
+    problems = read_definitions(tmp_path)[1][1:]
+    assert problems[0].endswith("one.yaml is not an ablation that can be read: `settings` holds no keys")
+    assert problems[1].endswith("two.yaml: extends goes in a circle")
 
 
 def test_a_definition_knows_its_file(tmp_path):

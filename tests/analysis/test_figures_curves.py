@@ -132,3 +132,9 @@ def test_a_picture_without_any_value_is_left_out():
     subject = Subject(make_definition(), make_runs(), CONTEXT)
     with pytest.raises(LeftOutError, match="no run has epochs with train/loss"):
         curves_picture(subject, pd.DataFrame(columns=make_epochs().columns), LOSS, "x", ARMS)
+
+
+def test_curves_that_are_left_out_name_their_arms_where_others_have_epochs():
+    subject = Subject(make_definition(), make_runs(), CONTEXT)
+    with pytest.raises(LeftOutError, match=r"^no run of slow has epochs with train/loss$"):
+        curves_picture(subject, make_epochs(("fast",)), LOSS, "x", ["slow"])

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -11,7 +12,7 @@ from analysis.figures.differences import axis_limits, differences_picture, panel
 from analysis.figures.output import LeftOutError, Subject
 from analysis.figures.style import INK
 from analysis.metrics import metric_of
-from analysis.verdicts import Verdict
+from analysis.verdicts import Verdict, judge
 from tests.analysis.figure_frames import CONTEXT, make_definition, make_runs
 
 DICE, TIME = "test/dice_per_image", "train_seconds"
@@ -106,15 +107,64 @@ def test_one_seed_is_a_dot_without_interval():
     assert [line.get_marker() for line in axes.lines if line.get_marker() in "oD"] == ["o", "D"]
 
 
-def test_no_common_seed_is_said_and_values_that_are_not_finite_do_not_spoil_the_axis():
-    none = make_verdict(advantages=(), estimate=None, interval=None, verdict_interval=None, seeds=())
+NOTHING = {"advantages": (), "estimate": None, "interval": None, "verdict_interval": None, "seeds": ()}
+
+
+def test_values_that_are_not_finite_do_not_spoil_the_axis():
+    none = make_verdict(**NOTHING)
     broken = make_verdict(
         2, advantages=(np.nan, 1.0), estimate=np.nan, interval=(np.nan, np.inf), verdict_interval=None
     )
     axes = draw(none, broken)
-    assert "no seed in common" in [text.get_text() for text in axes.texts]
+    assert "nothing to compare yet" in [text.get_text() for text in axes.texts]
     assert np.isfinite(axes.get_xlim()).all()
     assert axis_limits([none]) == pytest.approx((-0.55, 0.55))
+
+
+def reason(first, second, metric=DICE, ratio=False, **columns):
+    """What stands in the row of a claim.  Arms: slow without compute, idle and ill without finished runs, late."""
+    runs = make_runs(("fast", "slow", "idle", "late"), unfinished={("idle", seed): "failed" for seed in (1, 2, 3)})
+    runs["seed"] += 10 * (runs["arm"] == "late")
+    runs = runs.assign(gflops=runs["gflops"].where(runs["arm"] != "slow"), **columns)
+    claim = Hypothesis("a claim", first, second, metric, 0.01, ratio=ratio)
+    axes = draw(*judge(make_definition(("fast", "slow", "idle", "ill", "late"), hypotheses=(claim,)), runs))
+    return [text.get_text().replace("\n", " ") for text in axes.texts if text.get_text() != "inconclusive"]
+
+
+def test_a_row_without_a_difference_says_why():
+    assert reason("fast", "slow") == []
+    assert reason("fast", "idle") == ["idle has no finished run"]
+    assert reason("ill", "fast") == ["ill has no finished run"]
+    assert reason("idle", "ill") == ["idle and ill have no finished run"]
+    assert reason("fast", "late") == ["the arms have no seed in common"]
+    assert reason("fast", "slow", "val/loss") == ["no run has val/loss"]
+    assert reason("fast", "slow", "gflops") == ["no finished run of slow has a number"]
+    alone = pd.Series([1.0] * 3 + [np.nan] * 9)
+    assert reason("slow", "late", "train/loss", **{"train/loss": alone}) == ["no finished run of slow and late has a number"]
+    assert reason("fast", "slow", "train/loss", ratio=True, **{"train/loss": -1.0}) == ["a ratio needs values above 0"]
+    machines = pd.Series(["cpu"] * 3 + ["cuda"] * 9)
+    assert reason("fast", "slow", "train_seconds", device=machines) == ["the runs were not computed alike"]
+
+
+def test_a_long_reason_is_wrapped():
+    arm = "an arm with a rather long name that goes on and on and on"
+    claim = Hypothesis("a claim", "fast", arm, DICE, 0.01)
+    axes = draw(*judge(make_definition(("fast", arm), hypotheses=(claim,)), make_runs(("fast",))))
+    assert max(len(line) for line in axes.texts[0].get_text().split("\n")) <= 46
+
+
+@pytest.mark.parametrize(("ratio", "limits"), [(False, (-0.55, 0.55)), (True, (np.exp(-0.55), np.exp(0.55)))])
+def test_a_margin_of_zero_before_anything_has_finished_has_an_axis_of_some_width(ratio, limits):
+    margin = 1.0 if ratio else 0.0
+    axes = draw(make_verdict(ratio=ratio, margin=margin, **NOTHING))  # matplotlib's warning would be an error
+    assert axes.get_xlim() == pytest.approx(limits)
+
+
+def test_rows_of_nothing_but_zeros_share_an_axis_with_those_of_any_size():
+    zeros = [make_verdict(number, margin=0.0, **NOTHING) for number in (1, 3)]
+    assert [[verdict.number for verdict in rows] for _, rows in panels(zeros)] == [[1, 3]]
+    rows = [*zeros, make_verdict(2), make_verdict(4, advantages=(40.0,))]
+    assert [[verdict.number for verdict in rows] for _, rows in panels(rows)] == [[1, 2, 3], [4]]
 
 
 def test_rows_share_an_axis_by_unit_and_size():

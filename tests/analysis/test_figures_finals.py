@@ -99,6 +99,19 @@ def test_the_tables_picture_prints_the_numbers_of_its_arms_alone():
     assert "fast" not in texts
 
 
+def test_a_table_without_results_names_its_arms_where_others_have_some():
+    runs = make_runs(unfinished={("slow", seed): "failed" for seed in (1, 2, 3)})
+    subject = make_subject(make_definition(), runs, CONTEXT)
+    assert "fast" in [text.get_text() for text in table_picture(subject, "x", ARMS).figure.axes[0].texts]
+    with pytest.raises(LeftOutError, match=r"^no finished run of slow has test results$"):
+        table_picture(subject, "x", ["slow"])
+    with pytest.raises(LeftOutError, match=r"^no finished run of slow or gone has test results$"):
+        table_picture(subject, "x", ["slow", "gone"])
+    none = make_subject(make_definition(), runs[runs["arm"] == "slow"], CONTEXT)
+    with pytest.raises(LeftOutError, match=r"^no finished run has test results$"):
+        table_picture(none, "x", ARMS)
+
+
 def test_a_cost_stands_below_the_dice_of_every_seed_and_their_mean():
     axes = Figure().subplots()
     runs = make_runs()

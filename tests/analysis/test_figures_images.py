@@ -126,7 +126,14 @@ def test_a_sheet_is_shown_as_it_is_and_says_whose_it_is():
     assert picture.caption.startswith("The worst predictions of fast, seed 1.")
 
 
-@pytest.mark.parametrize(("content", "reason"), [(None, "has kept that sheet"), (b"no picture", "can be read")])
-def test_a_sheet_that_is_missing_or_broken_is_left_out(content, reason):
+@pytest.mark.parametrize(
+    ("content", "label", "reason"),
+    [
+        (None, "fast, seed 1", "the run of fast, seed 1 has kept no such sheet"),
+        (None, "", "no run that it could show has finished with a test Dice"),
+        (b"no picture", "fast, seed 1", "can be read"),
+    ],
+)
+def test_a_sheet_that_is_missing_or_broken_is_left_out(content, label, reason):
     with pytest.raises(LeftOutError, match=reason):
-        sheet_picture(subject(), content, "fast, seed 1", "the worst predictions", "small_worst")
+        sheet_picture(subject(), content, label, "the worst predictions", "small_worst")

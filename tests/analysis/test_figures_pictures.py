@@ -127,12 +127,12 @@ def test_what_is_missing_is_left_out_and_said():
     made, notes = make_all(images=empty, curves=empty, sheets={}, figures=((1,),))
     assert names(made) == [f"small_{what}" for what in ("loss", "dice", *WHOLE[:4], "variation")]
     assert notes == [
-        "fig01_small_predictions is left out: no finished run has kept that sheet.",
+        "fig01_small_predictions is left out: the run of fast, seed 1 has kept no such sheet.",
         "small_threshold is left out: no finished run has a threshold curve.",
         "small_per_image is left out: no finished run has a table of its test images.",
         "small_breeds is left out: no finished run has a table of its test images.",
-        "small_worst is left out: no finished run has kept that sheet.",
-        "small_best is left out: no finished run has kept that sheet.",
+        "small_worst is left out: the run of fast, seed 1 has kept no such sheet.",
+        "small_best is left out: the run of fast, seed 1 has kept no such sheet.",
     ]
 
 
@@ -153,6 +153,8 @@ def test_a_figure_of_an_arm_that_is_gone_is_left_out():
         f"fig0{number} is left out: the ablation has no arm lost." for number in ("2_small_loss", "3_small_dice")
     ]
     assert names(made)[:2] == ["small_loss", "small_dice"]
+    more = type(definition)(**{**vars(definition), "figures": (type(gone)((2, 3), (*ARMS, "lost")),)})
+    assert names(ablation_pictures(more, *arguments)[0])[:2] == ["small_loss", "small_dice"]
 
 
 def test_runs_of_an_arm_that_is_gone_are_not_drawn():
@@ -267,6 +269,12 @@ def test_test_against_validation_over_all_ablations():
     assert list(line_of(left, "small").get_ydata()) == pytest.approx(runs["test/dice_per_image"])
     assert list(line_of(right, "other").get_ydata()) == pytest.approx(np.ones(6))
     assert line_of(left, "small").get_marker() != line_of(left, "other").get_marker()
+
+
+def test_runs_that_are_all_the_same_have_no_rank_correlation():
+    runs = make_runs().assign(**{"test/dice_per_image": 0.5})
+    (picture,), _ = overall_pictures({"small": runs}, CONTEXT)  # a warning would be an error
+    assert "standard deviation" in picture.caption and "rank correlation" not in picture.caption
 
 
 def test_nothing_to_compare_over_all_ablations():

@@ -128,6 +128,13 @@ def test_text_is_as_wide_at_every_resolution():
     assert max(widths) - min(widths) < 0.02
 
 
+def test_wide_characters_are_wrapped_at_half_as_many():
+    assert look_of_all.wrap("余弦減衰" * 3, 8) == "余弦減衰\n余弦減衰\n余弦減衰"
+    assert look_of_all.wrap("余" * 3, 1) == "余\n余\n余"
+    assert look_of_all.wrap("Ωμέγα a") == "Ωμέγα a"
+    assert look_of_all.wrap("") == ""
+
+
 def test_changes_that_are_all_but_equal_stand_inside_an_axis_of_some_height():
     axes = Figure().subplots()
     plot_changes(axes, make_epochs(), make_runs(), arm_looks(ARMS))

@@ -8,6 +8,7 @@ import pytest
 
 from analysis import notebook
 from analysis.notebook import compare_images, open_notebook
+from analysis.results import make_client
 from analysis.verdicts import judge
 from tests.analysis.conftest import EXPERIMENTS
 from tests.fabricate import STARTED, fabricate_ablation
@@ -74,6 +75,55 @@ def test_a_metric_that_no_run_has_is_answered_with_those_there_are(opened, said)
     runs = opened.ablation("loss-demo").runs(metrics=("foo", "threshold"))
     assert list(runs) == ["arm", "seed", "state", "reason", "threshold"]
     assert said[-1].startswith("No run has `foo`; there are `test/dice_per_image`")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The names of the figures that the notebook shows."""
+    names: list[str] = []
+    monkeypatch.setattr(notebook, "show_picture", lambda picture: names.append(picture.name))
+    return names
+
+
+def test_curves_of_all_arms_are_the_reports_where_it_has_them(opened, said, shown):
+    said.clear()
+    opened.ablation("loss-demo").show("loss", "dice", "differences")
+    opened.ablation("lr_sweep").show("loss", "fig06_lr_sweep_loss")
+    assert shown == ["fig14_loss_loss", "fig15_loss_dice", "loss_differences", "lr_sweep_loss", "fig06_lr_sweep_loss"]
+    assert said == []
+
+
+def test_a_figure_that_is_left_out_has_its_own_reason(opened, said, shown):
+    loss = opened.ablation("loss-demo")
+    loss.drawn = dict.fromkeys(["loss_differences"])
+    loss.left_out = [f"{name} is left out: {name[5:]}." for name in ("loss_worst", "fig14_loss_loss", "loss_best")]
+    loss.show("best", "loss", "breeds", "fig14_loss_loss")
+    assert said[-4:] == [
+        "loss_best is left out: best.",
+        "fig14_loss_loss is left out: _loss_loss.",
+        "There is no figure `breeds` here.",
+        "fig14_loss_loss is left out: _loss_loss.",
+    ]
+    assert shown == []
+
+
+@pytest.fixture
+def with_a_damaged_one(two_presets, tmp_path, said, monkeypatch):
+    """A copy of the two presets, in which the newest experiment does not tell what it compares."""
+    shutil.copytree(two_presets, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = make_client()
+    client.set_experiment_tag(client.get_experiment_by_name("lr_sweep-pets64").experiment_id, "ablation", "no JSON")
+    return open_notebook()
+
+
+def test_a_damaged_experiment_is_said_and_the_others_are_shown(with_a_damaged_one, said):
+    assert said[0] == "Shown: `loss-demo`."
+    assert said[1].startswith("**`lr_sweep-pets64` is not shown:** what experiment lr_sweep-pets64 compares cannot be")
+    assert with_a_damaged_one.preset == "demo"
+    assert with_a_damaged_one.ablation("loss").missing == ""
+    assert "its tag `ablation` is no JSON; `python runner.py" in with_a_damaged_one.ablation("lr_sweep").missing
 
 
 def test_images_are_compared_on_the_seeds_that_both_arms_have(opened, said):

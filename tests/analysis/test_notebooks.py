@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from analysis.numbers import setting
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ("report_figures", "ablation")
 # What the notebooks' imports of the kernel itself warn about is not ours.
@@ -51,12 +53,20 @@ def test_every_figure_of_the_report_is_shown(results_project, monkeypatch):
     assert "correlation" in text
 
 
-def test_an_ablation_is_explored_down_to_single_images(results_project, monkeypatch):
-    cells = run("ablation", ROOT, results_project / "mlflow.db", monkeypatch)
-    assert {"lr_sweep_loss", "lr_sweep_differences", "lr_sweep_per_image"} <= set(pictures(cells))
-    assert "diverged" in said(cells)
+@pytest.mark.parametrize(
+    ("name", "curves", "arm", "text"),
+    [
+        ("lr_sweep", {"lr_sweep_loss", "lr_sweep_dice"}, "lr 1e-4", "diverged"),
+        ("loss", {"fig14_loss_loss", "fig15_loss_dice"}, "BCE", "finished"),
+    ],
+)
+def test_an_ablation_is_explored_down_to_single_images(results_project, monkeypatch, name, curves, arm, text):
+    cells = run("ablation", ROOT, results_project / "mlflow.db", monkeypatch, {'"lr_sweep"': f'"{name}"'})
+    assert {*curves, f"{name}_differences", f"{name}_per_image"} <= set(pictures(cells))
+    assert text in said(cells)
+    assert "There is no figure" not in said(cells)
     one_image = next(cell for cell in cells if cell.source.startswith("one_image"))
-    assert "lr 1e-4" in one_image.outputs[0].data["text/plain"]
+    assert arm in one_image.outputs[0].data["text/plain"]
     sheets = next(cell for cell in cells if cell.source.startswith("show_sheet"))
     assert sum("image/png" in output.get("data", {}) for output in sheets.outputs) == 2
 
@@ -74,6 +84,12 @@ def test_an_ablation_that_nobody_knows_is_said(results_project, monkeypatch):
     cells = run("ablation", ROOT, results_project / "mlflow.db", monkeypatch, {'"lr_sweep"': '"lr_swep"'})
     assert "lr_swep" in said(cells)
     assert not pictures(cells)
+
+
+def test_the_rates_that_schedules_end_at_are_as_computed():
+    text = (ROOT / "analysis" / "report_figures.ipynb").read_text()
+    fast, slow = setting(float(f"{0.95**300:.0e}")), f"{0.999**300:.2f}"
+    assert f"Over 300 epochs 0.95 ends at {fast} of the first rate and 0.999 at {slow} of it" in text
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -56,6 +56,28 @@ def test_an_arm_that_the_machine_cannot_run_is_not_to_be_run_again():
     assert judge_one(runs).sentence.endswith("because B has no finished run: float16 needs a CUDA device.")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "clause"),
+    [
+        ("finished", "running", "because B has no finished run; its runs are under way."),
+        ("finished", "not run", "because B has no finished run; run the ablation again."),
+        ("finished", "failed", "because B has no finished run; run the ablation again."),
+        ("running", "running", "because A and B have no finished run; runs of A and B are under way."),
+        ("running", "not run", "because A and B have no finished run; runs of A are under way."),
+    ],
+)
+def test_an_arm_that_is_under_way_is_not_to_be_run_again(first, second, clause):
+    runs = runs_of(A=[0.85], B=[None]).assign(state=[first, second], reason="")
+    assert judge_one(runs, seeds=1).sentence.endswith(clause)
+
+
+def test_an_arm_that_comes_after_those_that_run_is_not_to_be_run_again():
+    runs = runs_of(A=[0.85, None], B=[None, None]).assign(state=["finished", "running", "not run", "not run"])
+    assert judge_one(runs, seeds=2).sentence.endswith("because B has no finished run; the ablation is under way.")
+    runs.loc[3, "state"] = "failed"
+    assert judge_one(runs, seeds=2).sentence.endswith("because B has no finished run; run the ablation again.")
+
+
 def test_runs_that_cannot_be_used_are_named():
     runs = runs_of(A=[0.85, 0.86, 0.87], B=[0.84, np.nan, 0.84])
     assert judge_one(runs).notes[0] == "B, seed 43: finished, but without a number for the test per-image Dice"

@@ -6,6 +6,7 @@ import pytest
 
 from analysis.definition import read_definitions
 from analysis.numbers import join, mean_and_spread, number, runs_of, setting, signed
+from analysis.reporting import deviations
 from analysis.reporting.claims import count_verdicts, describe_counts, hash_claims
 from analysis.reporting.deviations import find_deviations
 from analysis.reporting.gather import choose_run, load_material
@@ -132,6 +133,11 @@ def test_the_same_finding_is_said_once(load):
     both = findings("Runs taken over", load("loss"), load("scheduler"))
     assert len(both) == 1
     assert both[0].startswith("`loss-demo` and `scheduler-demo`, each: 3 runs were taken over")
+
+
+def test_an_experiment_is_named_once_for_a_finding(lr_sweep):
+    repeated = deviations.findings([lr_sweep], lambda material: ["said twice.", "said twice."])
+    assert repeated == ("`lr_sweep-demo`: said twice.",)
 
 
 def test_what_differs_beside_the_factor_is_found(lr_sweep):

@@ -1,5 +1,7 @@
 """Claim 3.6, shared trainings and names of experiments in one report, on frames made by hand."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -137,6 +139,33 @@ def test_different_data_would_correlate_by_themselves():
     found = judge_following(with_test([0.5, 0.6, 0.7, 0.8], data=["x", "x", "y", "y"]))
     assert found.verdict == "inconclusive"
     assert "2 kinds of data" in found.sentence
+
+
+def test_another_image_size_or_border_is_other_data():
+    one, other = make("one", DICE), make("two", DICE)
+    assert trainings_of([one, other])["data"].nunique() == 1
+    for key, value in (("data.image_size", "32"), ("data.border", "background")):
+        params = {run: settings | {key: value} for run, settings in other.results.params.items()}
+        changed = replace(other, results=replace(other.results, params=params))
+        found = judge_following(trainings_of([one, changed]))
+        assert found.sentence.endswith(
+            "because the runs are on 2 kinds of data (content, split, border rule or image size), whose difference "
+            "alone would make a correlation."
+        )
+
+
+def test_data_that_was_not_recorded_is_no_kind_of_its_own():
+    values = [0.5, 0.6, 0.7, 0.8]
+    found = judge_following(with_test(values, data=["x", "x", "x", ""]))
+    assert found.verdict == "inconclusive"
+    assert found.sentence.endswith(
+        "because the data of 1 training was not recorded, and a difference of data alone would make a correlation."
+    )
+    assert "2 kinds of data" in judge_following(with_test(values, data=["x", "y", "x", ""])).sentence
+    assert judge_following(with_test(values, data="")).verdict == "supported"
+    one = make("one", DICE)
+    without = replace(one, results=replace(one.results, params={}))
+    assert set(trainings_of([without])["data"]) == {""}
 
 
 def test_one_test_set_is_stated_only_where_it_is_known():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,41 @@ def test_an_ablation_without_runs_is_named_with_its_command():
 def test_a_preset_without_runs_is_told():
     [note] = select(ROWS, FILES, [], "pets64").notes
     assert note.startswith("No experiment of preset pets64 has runs; there are `loss` (`--preset base`)")
+
+
+def damaged(name, preset, start):
+    return replace(row(name, preset, start), problem="what it compares cannot be told")
+
+
+BESIDE_TRASH = [damaged("optimizer", "pets64", 99), row("optimizer", "demo", 0, 0, True)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "preset", "experiments", "not_run"),
+    [
+        ([damaged("optimizer", "demo", 99)], (), None, ("loss-demo", "lr_sweep-demo", "optimizer-demo"), []),
+        ([damaged("optimizer", "demo", 99)], (), "demo", ("loss-demo", "lr_sweep-demo", "optimizer-demo"), []),
+        ([damaged("optimizer", "pets64", 99)], (), None, ("loss-demo", "lr_sweep-demo", "optimizer-pets64"), [-1]),
+        ([damaged("optimizer-demo", None, 99)], (), None, ("loss-demo", "lr_sweep-demo", "optimizer-demo"), [-1]),
+        ([damaged("optimizer", "demo", 99)], ["loss"], None, ("loss-demo",), []),
+        ([damaged("optimizer", "demo", 99)], ["optimizer"], None, ("optimizer-demo",), []),
+        (BESIDE_TRASH, (), None, ("loss-demo", "lr_sweep-demo", "optimizer-pets64", "optimizer-demo"), []),
+    ],
+)
+def test_a_damaged_experiment_is_always_asked_for_and_decides_nothing(rows, asked, preset, experiments, not_run):
+    """Loading it tells what is wrong; the last one may be an ablation that the shown preset was never run with."""
+    chosen = select([*ROWS[:3], *rows], FILES, asked, preset)
+    assert chosen.experiments == experiments
+    assert [absent.command for absent in chosen.not_run] == (
+        ["python runner.py experiments/optimizer.yaml --preset demo"] * len(not_run)
+    )
+    assert [note for note in chosen.notes if "optimizer" in note] == []
+
+
+def test_beside_a_damaged_experiment_a_preset_without_runs_is_told():
+    [note] = select([*ROWS, damaged("optimizer", "demo", 99)], FILES, [], "pets64").notes
+    assert note.startswith("No experiment of preset pets64 has runs; there are `loss`")
+    assert select([ROWS[1], damaged("optimizer", "demo", 99)], FILES, [], "demo").notes == ()
 
 
 DELETED = [row("lr_sweep", "demo", 0, 0, True), row("lr_sweep", None, 0, 0, True)]

@@ -65,6 +65,7 @@ def test_experiments_are_listed_with_their_runs(results_client):
     row = rows["lr_sweep-demo"]
     assert (row.ablation, row.preset, row.title, row.num_runs) == ("lr_sweep", "demo", "Learning rate", 9)
     assert row.last_start > rows["architecture-demo"].last_start
+    assert {row.problem for row in rows.values()} == {""}
 
 
 def test_an_experiment_without_preset_or_runs_or_definition_is_listed(empty_project):
@@ -202,3 +203,23 @@ def test_where_the_fast_ways_are_closed_the_public_one_serves(forty_runs, monkey
 def test_pages_of_runs_are_put_together(forty_runs, monkeypatch):
     monkeypatch.setattr("analysis.results.tracked.PAGE", 7)
     assert len(load_results(MlflowClient(forty_runs.tracking_uri), "plain").runs) == 2 * 40
+
+
+def test_a_damaged_definition_leaves_what_the_name_tells(empty_project, write_ablation):
+    (empty_project / "experiments" / "presets").mkdir(parents=True)
+    (empty_project / "experiments" / "presets" / "demo.yaml").touch()
+    write_ablation("experiments/my rates.yaml", name="rates")
+    client = make_client()
+    for name in ("other-demo", "rates", "rates-demo", "rates-old"):
+        client.set_experiment_tag(client.create_experiment(name), "ablation", "{")
+    rows = list_experiments(client)
+    assert [(row.name, row.ablation, row.preset) for row in rows] == [
+        ("other-demo", "other-demo", None),
+        ("rates", "rates", None),
+        ("rates-demo", "rates", "demo"),
+        ("rates-old", "rates-old", None),
+    ]
+    assert rows[2].problem.endswith(
+        "its tag `ablation` is no JSON; `python runner.py 'experiments/my rates.yaml' --preset demo` writes it anew, "
+        "and trains nothing that is finished"
+    )

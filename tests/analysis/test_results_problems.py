@@ -9,6 +9,7 @@ from mlflow.entities import Metric
 from analysis.report import main
 from analysis.results import ResultsError, list_experiments, load_results, make_client, reading
 from tests.analysis.conftest import EXPERIMENTS, PLAIN, make_plain
+from tests.fabricate import STARTED, fabricate_ablation
 
 
 def test_what_is_not_there_is_said_with_the_command_that_makes_it(results_client, monkeypatch):
@@ -77,6 +78,26 @@ def test_a_definition_that_is_lost_or_damaged_is_written_anew_by_the_runner(proj
         load_results(client, "loss-demo")
 
 
+@pytest.mark.parametrize("asked", [[], ["--preset", "demo"]])
+def test_a_damaged_definition_does_not_stop_the_report_of_the_others(
+    empty_project, write_ablation, asked, capsys, monkeypatch
+):
+    (empty_project / "experiments" / "presets").mkdir(parents=True)
+    (empty_project / "experiments" / "presets" / "demo.yaml").touch()
+    for name, started in (("whole", STARTED), ("spoilt", STARTED + 1e6)):
+        source = write_ablation(f"experiments/{name}.yaml", name=name, title=name)
+        fabricate_ablation(empty_project, source, preset="demo", seeds=[1], epochs=2, num_images=6, started=started)
+    client = make_client()
+    client.set_experiment_tag(client.get_experiment_by_name("spoilt-demo").experiment_id, "ablation", "no JSON")
+    monkeypatch.setattr("analysis.report.save_pictures", lambda pictures, folder: ())
+    assert main([*asked, "--output", "out"]) == 0
+    text = (empty_project / "out" / "report.md").read_text().replace("\\", "")
+    assert "\n## whole\n" in text
+    assert "what experiment spoilt-demo compares cannot be told: its tag `ablation` is no JSON" in text
+    assert text.count("`python runner.py experiments/spoilt.yaml --preset demo`") == 1
+    assert "Not shown" not in text
+
+
 def test_an_experiment_without_runs_says_how_to_make_some(empty_project):
     client = make_client()
     number = client.create_experiment("loss")
@@ -124,6 +145,34 @@ def test_a_server_that_is_away_is_said_at_once_and_without_its_password(monkeypa
     assert "\n" not in str(raised.value)
     with pytest.raises(ResultsError, match="cannot be read"), reading():
         raise ConnectionError("gone")
+
+
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [("psycopg", "'psycopg[binary]'"), ("MySQLdb", "mysqlclient"), ("pyodbc", "pyodbc")],
+)
+def test_a_database_whose_driver_is_missing_is_said_with_what_to_install(module, package, monkeypatch):
+    def fail(uri):
+        raise ModuleNotFoundError(f"No module named '{module}'", name=module)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:1/x")
+    monkeypatch.setattr("analysis.results.client.Client", fail)
+    with pytest.raises(ResultsError) as raised:
+        make_client()
+    assert str(raised.value) == (
+        f"MLflow cannot be read at postgresql://127.0.0.1:1/x: the driver of that database is missing (No module named "
+        f"'{module}'); `pip install {package}` installs it"
+    )
+
+
+def test_a_driver_that_cannot_be_loaded_is_said(monkeypatch):
+    def fail(uri):
+        raise ImportError("no pq wrapper available.\nAttempts made: several")
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://127.0.0.1:1/x")
+    monkeypatch.setattr("analysis.results.client.Client", fail)
+    with pytest.raises(ResultsError, match=r"is missing \(no pq wrapper available\); install it for this Python$"):
+        make_client()
 
 
 def test_a_long_error_ends_with_a_word():

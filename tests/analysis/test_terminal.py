@@ -121,6 +121,16 @@ def test_ratios_equality_and_the_unknown():
     assert "Hypothesis 4 will probably stay open" in text
 
 
+def test_of_a_ratio_the_warning_names_the_ratio():
+    # Times of 110, 120 and 100 against 100: the logarithms have a standard deviation of 9 %.
+    runs = finished(a=(0.9,) * 3, c=(0.8,) * 3).assign(train_seconds=[110, 120, 100, 100, 100, 100])
+    text = render(show_outlooks(outlook(define(claim(metric="train_seconds", margin=0.01, ratio=True)), both(3), runs)))
+    *_, smallest, needed = row(text, 1)
+    assert smallest.startswith("ratio 1.")
+    warning = f"Hypothesis 1 will probably stay open with 3 seeds unless the ratio is {smallest.split()[1]} or more; "
+    assert warning + f"{needed} seeds would settle the margin." in words(text)
+
+
 def test_one_seed_and_an_impossible_arm_are_warned_of():
     definition = define(claim(), claim("a", "c"), claim(same=True, margin=0.0))
     found = outlook(definition, {"a": {1}, "b": {1}, "c": set()}, pd.DataFrame())
