@@ -140,7 +140,8 @@ def test_a_row_without_a_difference_says_why():
     assert reason("fast", "slow", "val/loss") == ["no run has val/loss"]
     assert reason("fast", "slow", "gflops") == ["no finished run of slow has a number"]
     alone = pd.Series([1.0] * 3 + [np.nan] * 9)
-    assert reason("slow", "late", "train/loss", **{"train/loss": alone}) == ["no finished run of slow and late has a number"]
+    nobody = reason("slow", "late", "train/loss", **{"train/loss": alone})
+    assert nobody == ["no finished run of slow and late has a number"]
     assert reason("fast", "slow", "train/loss", ratio=True, **{"train/loss": -1.0}) == ["a ratio needs values above 0"]
     machines = pd.Series(["cpu"] * 3 + ["cuda"] * 9)
     assert reason("fast", "slow", "train_seconds", device=machines) == ["the runs were not computed alike"]
