@@ -59,7 +59,7 @@ class Outlook:
 
     @property
     def is_near(self) -> bool:
-        """Whether the finished runs leave the claim open because the difference is too near the margin."""
+        """Whether the finished runs leave the claim open because their difference is too near the margin."""
         verdict = self.verdict
         if self.is_settled or verdict is None or verdict.seeds_needed is None or verdict.verdict_interval is None:
             return False
@@ -152,7 +152,7 @@ def describe(found: Outlook, absent: list[str], level: float) -> str:
     subject = f"Hypothesis {found.number} ({hypothesis.first} against {hypothesis.second}, {found.metric.phrase}): "
     seeds = f"{found.num_seeds} seed{'s' * (found.num_seeds != 1)}"
     aim = f"a ratio of {1 + hypothesis.margin:g}" if hypothesis.ratio else f"a margin of {margin:g}"
-    verb = "tell on which side it is" if found.is_near else "do"
+    verb = "tell on which side the difference lies" if found.is_near else "do"
     enough = f"; {number_of_seeds(found.seeds_needed)} would {verb}" if found.seeds_needed else ""
     if found.verdict is not None and found.is_final:
         return f"{subject}{describe_final(found.verdict)}{enough if not found.is_settled else ''}."
@@ -171,7 +171,7 @@ def describe(found: Outlook, absent: list[str], level: float) -> str:
     if found.spread == 0:
         return f"{subject}{found.spread_source}, so any difference above {aim} shows."
     if found.is_near and not found.decidable:
-        return f"{subject}what has finished lies too near {aim} for {seeds}{enough}."
+        return f"{subject}the interval of the finished runs crosses {aim}, which {seeds} will hardly change{enough}."
     shown = f"{reach(found, margin, level)} ({evidence(found)})"
     if not found.decidable:
         return f"{subject}{seeds} cannot settle {aim}; {shown}{enough}."

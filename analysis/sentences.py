@@ -108,7 +108,7 @@ def outlook(verdict: Verdict) -> str:
         if verdict.hypothesis.ratio and not is_above(verdict):
             near = f"a ratio of {1 / verdict.margin:.3g}"
         needed = number_of_seeds(verdict.seeds_needed)
-        return f", because the difference lies too near {near}; {needed} would tell on which side it is"
+        return f", because the interval crosses {near}; {needed} would tell on which side the difference lies"
     text = f"; {number_of_seeds(verdict.seeds_needed)} would settle {name}"
     least = least_spread(verdict.hypothesis, verdict.metric, np.array(verdict.values))
     sooner = more_seeds(np.array(on_scale(verdict, *verdict.advantages)), distance, verdict.level, least)

@@ -194,7 +194,8 @@ def test_a_difference_near_the_margin_needs_the_seeds_of_its_verdict():
     low, high = found.seeds_needed
     assert (low, high) == found.verdict.seeds_needed
     assert found.sentence.endswith(
-        f"lies too near a margin of 0.5 for 4 seeds; {low} to more than 1000 seeds would tell on which side it is."
+        f"crosses a margin of 0.5, which 4 seeds will hardly change; {low} to more than 1000 seeds would tell on which "
+        "side the difference lies."
     )
 
 

@@ -76,7 +76,7 @@ def test_inconclusive_says_how_many_seeds_would_settle_it():
 def test_inconclusive_near_the_margin_says_so():
     verdict = judge_one(runs_of(A=[0.8541, 0.8552, 0.8559], B=[0.85, 0.85, 0.85]))
     assert verdict.seeds_needed[0] > 3
-    assert "inconclusive, because the difference lies too near the margin of 0.5; " in verdict.sentence
+    assert "inconclusive, because the interval crosses the margin of 0.5; " in verdict.sentence
 
 
 def test_a_clear_difference_of_noisy_runs_needs_fewer_seeds_than_the_margin_does():
@@ -94,7 +94,7 @@ def test_several_claims_ask_for_a_stricter_level_and_the_sentence_says_so():
     assert verdict.verdict_interval == pytest.approx((0.5715, 1.8285), abs=1e-3)
     assert verdict.sentence.startswith(
         "A reaches 1.2 points more test per-image Dice than B (95 % interval 1.0 to 1.4, 3 seeds): inconclusive at the "
-        "99.17 % level that 6 claims ask for (0.6 to 1.8), because the difference lies too near the margin of 0.8; "
+        "99.17 % level that 6 claims ask for (0.6 to 1.8), because the interval crosses the margin of 0.8; "
     )
 
 
@@ -110,9 +110,9 @@ def test_without_a_margin_any_difference_counts():
     clear = judge_one(runs_of(A=[0.852, 0.853, 0.854], B=[0.85, 0.85, 0.85]), margin=0)
     assert clear.sentence.endswith("3 seeds): supported.")
     verdict = judge_one(runs_of(A=[0.8501, 0.8541, 0.852], B=[0.85, 0.8543, 0.8521]), margin=0)
-    assert "because the difference lies too near 0; " in verdict.sentence
+    assert "because the interval crosses 0; " in verdict.sentence
     assert judge_one(runs_of(A=[0.85, 0.86], B=[0.86, 0.85]), margin=0, seeds=2).sentence.endswith(
-        "no number of seeds would tell on which side it is."
+        "no number of seeds would tell on which side the difference lies."
     )
 
 
