@@ -63,7 +63,11 @@ class Hypothesis(Part):
     than: str | None = None
     same: list[str] | None = Field(default=None, min_length=2, max_length=2)
     metric: str = Field(description="a metric that every run has; its direction comes from the table of metrics")
-    margin: float = Field(ge=0, description="in the metric's unit; with ratio, the fraction by which it differs from 1")
+    margin: float = Field(
+        ge=0,
+        description="in the metric's unit, of Dice and IoU from 0 to 1 (0.005: half a point); with ratio, the "
+        "fraction by which it differs from 1",
+    )
     ratio: bool = False
 
     @model_validator(mode="after")
@@ -99,6 +103,11 @@ class Definition(Part):
     def factors(self) -> list[str]:
         """The factor as a list of setting keys or groups."""
         return [self.factor] if isinstance(self.factor, str) else self.factor
+
+
+def is_overlap(metric: str) -> bool:
+    """Whether a metric is a Dice or an IoU, or a difference of those: a number from 0 to 1, shown in points."""
+    return any(part in metric for part in ("dice", "iou"))
 
 
 def in_factor(key: str, factors: Sequence[str]) -> bool:
@@ -148,6 +157,9 @@ def check_definition(definition: Definition, source: str, problems: Problems) ->
             message = f"hypothesis {number}: metric = {hypothesis.metric!r} is not a metric of a run"
             near = nearest(hypothesis.metric, METRICS) or "."
             problems.add(source, f"{message}{near} docs/guide.md lists the metrics")
+        elif is_overlap(hypothesis.metric) and hypothesis.margin >= 1 and not hypothesis.ratio:
+            message = f"hypothesis {number}: margin = {hypothesis.margin:g} can never be exceeded"
+            problems.add(source, f"{message}: Dice and IoU lie between 0 and 1. Half a point is 0.005")
     for figure in figures:
         check_arms(f"report.figures {figure.numbers}", figure.arms, definition, source, problems)
 

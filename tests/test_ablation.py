@@ -85,6 +85,14 @@ def test_the_definition_declares_the_presets_seeds_and_not_those_of_one_call(wri
     assert load_ablation(path, preset="base").preset is None
 
 
+def test_a_margin_in_points_is_refused(write_ablation):
+    claim = {"claim": "c", "better": "large", "than": "small", "metric": "test/iou_per_image"}
+    (problem,) = refuse(write_ablation(hypotheses=[claim | {"margin": 5}]))
+    assert problem.endswith("margin = 5 can never be exceeded: Dice and IoU lie between 0 and 1. Half a point is 0.005")
+    for allowed in ({"margin": 0.5}, {"margin": 5, "ratio": True}, {"margin": 5, "metric": "train_seconds"}):
+        load_ablation(write_ablation(hypotheses=[claim | allowed]))
+
+
 def test_an_unknown_metric_is_told_in_a_line(write_ablation):
     claim = {"claim": "c", "better": "large", "than": "small", "margin": 1}
     near, far = (

@@ -95,7 +95,8 @@ def variation_picture(subject: Subject, epochs: pd.DataFrame, name: str) -> Pict
         "Variation of the validation Dice from epoch to epoch.",
         "Left: mean absolute change over the second half of the training; markers are the seeds, bars their mean, grey "
         "lines join the runs of one seed.",
-        "Right: absolute change by epoch, mean over the seeds, smoothed over a twelfth of the epochs.",
+        "Right: absolute change by epoch, mean over the seeds, smoothed over a twelfth of the epochs, on a logarithmic "
+        "axis; epochs without any change are gaps.",
         "No interval is drawn.",
         left_seeds if left_seeds == right_seeds else f"Left: {left_seeds} Right: {right_seeds}",
     ]

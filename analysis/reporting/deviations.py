@@ -100,7 +100,10 @@ def dirty(material: Material) -> Iterable[str]:
     """Runs with uncommitted changes."""
     changed = material.made[[is_known(value) and bool(value) for value in material.made["git_dirty"]]]
     if len(changed):
-        yield f"uncommitted changes in {runs_of(pairs(changed))}; each run keeps them among its artifacts."
+        yield (
+            f"uncommitted changes in {runs_of(pairs(changed))}; each run keeps them as `git.diff` among its artifacts, "
+            "of files that git does not know the names alone."
+        )
 
 
 def data(material: Material) -> Iterable[str]:
