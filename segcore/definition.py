@@ -1,5 +1,6 @@
 """The content of an ablation file: a question, the factor, its arms, the seeds and the hypotheses, with their rules."""
 
+import copy
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -29,6 +30,10 @@ METRICS: dict[str, Literal["higher", "lower"]] = {
     "parameters": "lower",
     "gflops": "lower",
 }
+
+# What stands for a wrong part of a file, and of a hypothesis, while the rest is checked.
+STAND_INS: dict[str, Any] = {"name": "unnamed", "title": "untitled", "question": "?", "seeds": [0]}
+CLAIM_STAND_INS: dict[str, Any] = {"claim": "?", "metric": "train/loss", "margin": 0.0, "ratio": False}
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 ArmName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
@@ -116,22 +121,60 @@ def in_factor(key: str, factors: Sequence[str]) -> bool:
 
 
 def parse_definition(content: dict[str, Any], source: str, problems: Problems) -> Definition | None:
-    """The typed definition; None where it has problems, which are all noted."""
+    """The typed definition; what is wrong with it is all noted.
+
+    Where parts of it are wrong, the definition with harmless ones in their place, so that everything else is checked
+    along with them; None where too little is left.
+    """
     try:
         definition = Definition.model_validate(content)
     except ValidationError as errors:
-        for error in errors.errors():
-            where = ".".join(str(part) for part in error["loc"] if part not in ("str", "list[str]"))
-            if error["type"] == "extra_forbidden":
-                fields = Hypothesis.model_fields if where.startswith("hypotheses") else Definition.model_fields
-                problems.add(source, f"{where} is not known here{nearest(str(error['loc'][-1]), fields)}")
-            elif error["type"] == "missing":
-                problems.add(source, f"{where} is missing")
-            else:
-                problems.add(source, f"{where} = {error['input']!r}: {explain(error, error['input'])}")
-        return None
+        note_errors(errors, source, problems)
+        try:
+            definition = Definition.model_validate(without_wrong_parts(content, errors))
+        except ValidationError:
+            return None
     check_definition(definition, source, problems)
     return definition
+
+
+def note_errors(errors: ValidationError, source: str, problems: Problems) -> None:
+    """A problem for each part that is unknown, missing or of the wrong kind."""
+    for error in errors.errors():
+        where = ".".join(str(part) for part in error["loc"] if part not in ("str", "list[str]"))
+        if error["type"] == "extra_forbidden":
+            fields = Hypothesis.model_fields if where.startswith("hypotheses") else Definition.model_fields
+            problems.add(source, f"{where} is not known here{nearest(str(error['loc'][-1]), fields)}")
+        elif error["type"] == "missing":
+            problems.add(source, f"{where} is missing")
+        else:
+            problems.add(source, f"{where} = {error['input']!r}: {explain(error, error['input'])}")
+
+
+def without_wrong_parts(content: dict[str, Any], errors: ValidationError) -> dict[str, Any]:
+    """The content with something harmless in place of each part that is wrong."""
+    left = copy.deepcopy(content)
+    for error in errors.errors():
+        key, *below = error["loc"]
+        if key == "hypotheses" and below:
+            mend_hypothesis(left, int(below[0]), str(below[1]) if len(below) > 1 else "")
+        elif key in STAND_INS:
+            left[key] = STAND_INS[key]
+        else:
+            left.pop(str(key), None)
+    return left
+
+
+def mend_hypothesis(content: dict[str, Any], position: int, key: str) -> None:
+    """Put something harmless in place of a wrong key of a hypothesis, or of all of it; others keep their numbers."""
+    hypothesis, arms = content["hypotheses"][position], content.get("arms")
+    names = list(arms) if isinstance(arms, dict) else []
+    if isinstance(hypothesis, dict) and key in CLAIM_STAND_INS:
+        hypothesis[key] = CLAIM_STAND_INS[key]
+    elif isinstance(hypothesis, dict) and key and key not in Hypothesis.model_fields:
+        hypothesis.pop(key, None)
+    else:
+        content["hypotheses"][position] = CLAIM_STAND_INS | {"better": names[0], "than": names[-1]} if names else {}
 
 
 def check_definition(definition: Definition, source: str, problems: Problems) -> None:

@@ -123,6 +123,50 @@ def test_every_mistake_comes_in_one_message(write_ablation):
     assert len(lines) == 7
 
 
+def test_a_part_of_the_wrong_kind_does_not_hide_the_other_mistakes(write_ablation):
+    claim = {"claim": "c", "better": "large", "than": "small", "metric": "test/dice_per_image", "margin": 0.1}
+    path = write_ablation(
+        name="my loss!",
+        tittle="x",
+        settings={"model.nam": "unet"},
+        arms={"large": {"optimizer.lr": 0.1, "model.name": "unet"}, "small": {"optimizer.lr": 0.01}},
+        seeds=[1, 1],
+        hypotheses=[
+            claim | {"margin": -1, "than": "smal"},
+            claim | {"rato": True, "metric": "test/dise"},
+            {"claim": "c", "better": "large", "metric": "test/dice_per_image", "margin": 0.1},
+            claim | {"than": "large"},
+            "no claim",
+        ],
+    )
+    problems = refuse(path)
+    for number, part in enumerate(
+        (
+            "name = 'my loss!'",
+            "hypotheses.0.margin = -1",
+            "hypotheses.1.rato is not known here; did you mean ratio?",
+            "`better` needs `than`",
+            "hypotheses.4 = 'no claim'",
+            "tittle is not known here",
+            "arms.large: model.name is outside the factor",
+            "seeds = [1, 1]",
+            "hypothesis 1: 'smal' is not an arm; did you mean small?",
+            "hypothesis 2: metric = 'test/dise' is not a metric",
+            "hypothesis 4 compares 'large' with itself",
+            "model.nam is not a setting",
+        ),
+        start=1,
+    ):
+        assert any(part in problem for problem in problems), (number, part, problems)
+    assert len(problems) == 12
+
+
+@pytest.mark.parametrize("arms", [5, ["large", "small"], None, {}])
+def test_wrong_arms_and_a_wrong_claim_are_both_told(write_ablation, arms):
+    problems = refuse(write_ablation(arms=arms, hypotheses=["no claim"]))
+    assert any("arms" in problem for problem in problems) and any("hypotheses.0" in problem for problem in problems)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
