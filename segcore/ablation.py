@@ -180,6 +180,8 @@ def load_ablation(
         arm: make_layer(f"{path}, arm {arm!r}", values, problems) for arm, values in definition.arms.items()
     }  # fmt: skip
     for arm in arms.values():
+        # Without what is laid over it too: a preset would hide an impossible value until the run at full size.
+        resolve([base, *layers, arm], definition.seeds[0], problems)
         resolve([*common, arm], definition.seeds[0], problems)
     problems.raise_any()
     if overlay.preset_seeds:

@@ -123,6 +123,11 @@ def test_every_mistake_comes_in_one_message(write_ablation):
     assert len(lines) == 7
 
 
+def test_an_impossible_setting_is_refused_though_the_preset_replaces_it(write_ablation):
+    (problem,) = refuse(write_ablation(settings={"trainer.epochs": -3}), preset="demo")
+    assert "trainer.epochs = -3" in problem
+
+
 def test_a_part_of_the_wrong_kind_does_not_hide_the_other_mistakes(write_ablation):
     claim = {"claim": "c", "better": "large", "than": "small", "metric": "test/dice_per_image", "margin": 0.1}
     path = write_ablation(
