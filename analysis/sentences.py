@@ -56,6 +56,8 @@ def state(verdict: Verdict, interval: tuple[float, float]) -> tuple[str, str]:
         numbers = (-verdict.estimate, -interval[1], -interval[0])
     number, low, high = write_numbers(numbers, (-verdict.margin, 0.0, verdict.margin), metric.digits)
     statement = metric.difference.format(amount=metric.with_unit(number), more=metric.words[less], **names)
+    if verdict.estimate == 0:
+        statement = f"{hypothesis.first} and {hypothesis.second} do not differ in their {metric.phrase} on average"
     return statement, f"{low} to {high}"
 
 

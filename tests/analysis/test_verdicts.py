@@ -294,3 +294,8 @@ def test_ends_of_intervals_never_look_more_decided_than_they_are():
     assert write_numbers((0.25, 0.0, 0.50001), limits, 2)[2] == "0.5001"  # not within the margin
     assert write_numbers((0.7, 0.4999999, 0.9), limits, 2)[1] == "0.4999"
     assert write_numbers((0.0, -0.4, 0.4), limits, 2) == ("0.0", "-0.4", "0.4")
+
+
+def test_a_tie_is_called_so():
+    verdict = judge_one(runs_of(A=[0.85, 0.86, 0.85], B=[0.86, 0.85, 0.85]))
+    assert verdict.sentence.startswith("A and B do not differ in their test per-image Dice on average (95 % interval -")
