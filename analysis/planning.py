@@ -162,7 +162,7 @@ def describe(found: Outlook, absent: list[str], level: float) -> str:
     if found.num_seeds == 1:
         return f"{subject}one seed decides nothing{enough or '; two are the least'}."
     if hypothesis.same and margin == 0:
-        return f"{subject}equality cannot be shown without a margin; declare one."
+        return f"{subject}equality cannot be shown with a margin of 0; declare a larger one."
     if found.spread is None or found.half_width is None:
         return (
             f"{subject}what {seeds} can show is not known before runs of two arms have finished, for no spread of the "

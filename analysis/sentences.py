@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 RATIO_DIGITS = 2
 
 
-def describe(verdict: Verdict, num_hypotheses: int, problem: str) -> str:
-    """The verdict's sentence.  problem: why nothing could be compared, or nothing said of other seeds, else ""."""
+def describe(verdict: Verdict, num_hypotheses: int, problem: str, num_missing: int = 0) -> str:
+    """The verdict's sentence.
+
+    problem: why nothing could be compared, or nothing said of other seeds, else "".  num_missing: declared seeds that
+    are not compared yet.
+    """
     hypothesis, metric = verdict.hypothesis, verdict.metric
     if verdict.estimate is None:
         return f"{hypothesis.first} against {hypothesis.second}, {metric.phrase}: inconclusive, because {problem}."
     seeds = f"{len(verdict.seeds)} seed{'s' * (len(verdict.seeds) > 1)}"
     if verdict.interval is None or verdict.verdict_interval is None:
         statement, _ = state(verdict, (verdict.estimate, verdict.estimate))
-        return f"{statement} ({seeds}): inconclusive, because one seed does not show the spread; run two more at least."
+        others = f"the other {num_missing} seeds are still missing" if num_missing > 1 else "run two more at least"
+        return f"{statement} ({seeds}): inconclusive, because one seed does not show the spread; {others}."
     statement, shown = state(verdict, (verdict.estimate, verdict.estimate) if problem else verdict.interval)
     has_width = verdict.interval[0] < verdict.interval[1] and not problem
     evidence = f"{write_level(SHOWN_LEVEL)} interval {shown}, " if has_width else "the same on all "

@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 
 ALPHA = 0.05  # chance of a false verdict in a whole ablation
 SHOWN_LEVEL = 0.95  # of the interval that is printed
+LEAST_CORRELATED = 4  # below, a correlation has no interval
 POWER = 0.8  # chance of a verdict that planning asks for
 SETTLING_COVERAGE = 0.5  # how sure the range of seeds is: the true number is in it as often as not
 MAX_SEEDS = 1000  # seeds are counted up to here; MAX_SEEDS + 1 stands for "more"

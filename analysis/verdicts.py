@@ -64,7 +64,8 @@ def judge(definition: Definition, runs: pd.DataFrame) -> list[Verdict]:
         pairs = pair_up(hypothesis, metric, definition.seeds, runs)
         verdict = compare(number, hypothesis, metric, pairs, level)
         problem = pairs.problem or describe_no_spread(verdict)
-        sentence = describe(verdict, len(definition.hypotheses), problem)
+        num_missing = len(set(definition.seeds) - set(verdict.seeds))
+        sentence = describe(verdict, len(definition.hypotheses), problem, num_missing)
         verdicts.append(replace(verdict, sentence=sentence))
     return verdicts
 
@@ -90,11 +91,23 @@ def compare(number: int, hypothesis: Hypothesis, metric: Metric, pairs: Pairs, l
         sign_flip_p=None,
         seeds_needed=None,
         sentence="",
-        notes=(*pairs.notes, *([pairs.problem] if pairs.problem else [])),
+        notes=(*pairs.notes, *([pairs.problem] if pairs.problem else []), *describe_at_once(hypothesis, metric, pairs)),
         cause=pairs.cause,
         unlike=pairs.unlike,
     )
     return verdict if len(differences) < 2 else decide(verdict, differences, margin)
+
+
+def describe_at_once(hypothesis: Hypothesis, metric: Metric, pairs: Pairs) -> Iterator[str]:
+    """A note for each arm whose first epoch counts as convergence, which tells nothing of its speed."""
+    if metric.key != "epochs_to_90":
+        return
+    for arm, values in zip((hypothesis.first, hypothesis.second), zip(*pairs.values, strict=True), strict=False):
+        if set(values) == {1.0}:
+            yield (
+                f"{arm} is within 10 % of its final Dice after the first epoch already, as a network is too that "
+                "learns nothing: look at its curve before you call it fast"
+            )
 
 
 def decide(verdict: Verdict, differences: Array, margin: float) -> Verdict:

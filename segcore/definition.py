@@ -141,14 +141,23 @@ def parse_definition(content: dict[str, Any], source: str, problems: Problems) -
 def note_errors(errors: ValidationError, source: str, problems: Problems) -> None:
     """A problem for each part that is unknown, missing or of the wrong kind."""
     for error in errors.errors():
-        where = ".".join(str(part) for part in error["loc"] if part not in ("str", "list[str]"))
+        where = name_place(error["loc"])
         if error["type"] == "extra_forbidden":
-            fields = Hypothesis.model_fields if where.startswith("hypotheses") else Definition.model_fields
+            fields = Hypothesis.model_fields if error["loc"][0] == "hypotheses" else Definition.model_fields
             problems.add(source, f"{where} is not known here{nearest(str(error['loc'][-1]), fields)}")
         elif error["type"] == "missing":
             problems.add(source, f"{where} is missing")
         else:
             problems.add(source, f"{where} = {error['input']!r}: {explain(error, error['input'])}")
+
+
+def name_place(location: Sequence[str | int]) -> str:
+    """Where something is wrong: `report.figures`, `hypothesis 1: margin`, counted as readers count."""
+    parts = [part for part in location if part not in ("str", "list[str]")]
+    if parts[0] == "hypotheses" and len(parts) > 1:
+        hypothesis = f"hypothesis {int(parts[1]) + 1}"
+        return ": ".join([hypothesis, ".".join(map(str, parts[2:]))]) if parts[2:] else hypothesis
+    return ".".join(map(str, parts))
 
 
 def without_wrong_parts(content: dict[str, Any], errors: ValidationError) -> dict[str, Any]:

@@ -148,10 +148,10 @@ def test_a_part_of_the_wrong_kind_does_not_hide_the_other_mistakes(write_ablatio
     for number, part in enumerate(
         (
             "name = 'my loss!'",
-            "hypotheses.0.margin = -1",
-            "hypotheses.1.rato is not known here; did you mean ratio?",
+            "hypothesis 1: margin = -1",
+            "hypothesis 2: rato is not known here; did you mean ratio?",
             "`better` needs `than`",
-            "hypotheses.4 = 'no claim'",
+            "hypothesis 5 = 'no claim'",
             "tittle is not known here",
             "arms.large: model.name is outside the factor",
             "seeds = [1, 1]",
@@ -169,7 +169,7 @@ def test_a_part_of_the_wrong_kind_does_not_hide_the_other_mistakes(write_ablatio
 @pytest.mark.parametrize("arms", [5, ["large", "small"], None, {}])
 def test_wrong_arms_and_a_wrong_claim_are_both_told(write_ablation, arms):
     problems = refuse(write_ablation(arms=arms, hypotheses=["no claim"]))
-    assert any("arms" in problem for problem in problems) and any("hypotheses.0" in problem for problem in problems)
+    assert any("arms" in problem for problem in problems) and any("hypothesis 1" in problem for problem in problems)
 
 
 @pytest.mark.parametrize(

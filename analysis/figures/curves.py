@@ -140,12 +140,12 @@ def curves_picture(subject: Subject, epochs: pd.DataFrame, metric: str, name: st
     drawn = chosen[is_finished].dropna(subset="value")
     has_mean, has_band = len(drawn) > 0, (drawn.groupby("arm")["seed"].nunique() > 1).any()
     dotted = (
-        f"Dotted, ending in a cross: {plural(len(unfinished), 'unfinished run')}, in neither mean nor band."
+        f"Thin and dotted, ending in a cross: {plural(len(unfinished), 'unfinished run')}, in neither mean nor band."
         if len(unfinished)
         else ""
     )
     sentences = [
-        f"{what[0].upper()}{what[1:]} over the epochs.",
+        f"{what[0].upper()}{what[1:]} over the epochs{subject.how_many(shown)}.",
         f"{LINES}; {BAND if has_band else NO_BAND}" if has_mean else NO_BAND.capitalize(),
         seeds_sentence(subject.runs, looks, drawn, "no epochs"),
         dotted,

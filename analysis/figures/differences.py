@@ -77,7 +77,7 @@ def plot_differences(axes: Axes, verdicts: Sequence[Verdict]) -> None:
     if is_ratio:
         style.write_log_axis(axes.xaxis, low, high)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=verdicts[0].metric.step == 1))
     axes.set_xlabel("advantage (ratio)" if is_ratio else f"advantage ({unit_of(verdicts[0])})")
 
 

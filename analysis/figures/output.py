@@ -63,6 +63,10 @@ class Subject:
         """` of A or B` where a figure shows only some of the arms; nothing where it shows all."""
         return "" if set(arms) >= set(self.definition.arms) else f" of {join(arms, 'or')}"
 
+    def how_many(self, arms: Collection[str]) -> str:
+        """`, 2 of 3 arms` where a figure shows only some of the arms; nothing where it shows all."""
+        return f", {len(arms)} of {len(self.definition.arms)} arms" if self.of_arms(arms) else ""
+
     def picture(self, name: str, what: str, figure: Figure, sentences: Sequence[str]) -> Picture:
         """A figure with the ablation's title, and its caption closed by the data."""
         return finish(name, f"{self.definition.title}: {what}", figure, [*sentences, f"{self.context}."])

@@ -14,6 +14,7 @@ from analysis.figures.output import LeftOutError, Picture, Subject, finish, fini
 from analysis.figures.style import Look, Options
 from analysis.metrics import PRIMARY
 from analysis.numbers import join, plural
+from analysis.statistics import LEAST_CORRELATED
 
 VALIDATION = "val/dice_per_image"
 VARIATION = "val/dice_variation"
@@ -224,8 +225,9 @@ def validation_test_picture(
 
 
 def rank_correlation(points: pd.DataFrame) -> str:
-    """How far both agree on the order of the runs, as a clause; empty where one of them is the same for all."""
-    if points[["validation", "test"]].nunique().min() < 2:
+    """How far both agree on the order of the runs, as a clause; empty where too few arms differ in either."""
+    means = points.groupby(["ablation", "arm"])[["validation", "test"]].mean()
+    if len(means) < LEAST_CORRELATED or means.nunique().min() < 2:
         return ""
     return f"; rank correlation {points['validation'].corr(points['test'], method='spearman'):.2f}"
 

@@ -26,7 +26,7 @@ DPI = 200
 TEXT = 7.0  # points
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
-LINES = ("-", (0, (4.5, 1.5)), (0, (1, 1.2)), (0, (6, 1.4, 1, 1.4)), (0, (10, 2.5)), (0, (4, 1.2, 1, 1.2, 1, 1.2)))
+LINES = ("-", (0, (4.5, 1.5)), (0, (2, 1)), (0, (6, 1.4, 1, 1.4)), (0, (10, 2.5)), (0, (4, 1.2, 1, 1.2, 1, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # By how much the markers are shifted in each turn through the colours: with these any two of colour, line and marker
 # tell 36 arms apart (found by trying all).

@@ -91,7 +91,8 @@ def along_with(material: Material, key: str) -> str:
     if len(set(values)) < 2:
         return ""
     metric = metric_of(key)
-    return f"{metric.phrase} ({number(min(values), metric.digits)} to {number(max(values), metric.digits)})"
+    unit = f" {metric.unit}" if metric.unit not in metric.phrase else ""
+    return f"{metric.phrase} ({number(min(values), metric.digits)} to {number(max(values), metric.digits)}{unit})"
 
 
 def cost_along(material: Material, key: str) -> str:

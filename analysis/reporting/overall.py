@@ -12,13 +12,12 @@ from analysis.reporting.material import Material
 from analysis.reporting.model import OVERALL, VERDICTS, Claim
 from analysis.reporting.trainings import NOT_RECORDED
 from analysis.rounding import write_numbers
-from analysis.statistics import SHOWN_LEVEL, paired_interval
+from analysis.statistics import LEAST_CORRELATED, SHOWN_LEVEL, paired_interval
 
 SECTION = "3.6"
 CLAIM = "The test set follows the validation images"
 JUDGED_AS = "correlation over arms above 0.5"
 FOLLOWS = 0.5  # from here on validation explains a quarter of what varies on the test set
-LEAST_ARMS = 4  # below, a correlation has no interval
 DIGITS = 3
 LIMITS = (0.0, 0.0, FOLLOWS)  # that may not look passed where they are not
 RULE = (
@@ -27,8 +26,8 @@ RULE = (
     "of its trainings, because the trainings of one arm are not independent; a training that several arms share counts "
     f"once, and these arms as one. The claim is supported where the 95 % interval (Fisher) is wholly above {FOLLOWS}, "
     "from where on validation explains a quarter of the variance of test; reversed where it is wholly below 0; and "
-    f"otherwise inconclusive, as with fewer than {LEAST_ARMS} arms, and with runs on different data or at different "
-    "image sizes, since such a difference alone would make a correlation."
+    f"otherwise inconclusive, as with fewer than {LEAST_CORRELATED} arms, and with runs on different data or at "
+    "different image sizes, since such a difference alone would make a correlation."
 )
 
 
@@ -80,8 +79,9 @@ def find_problem(trainings: pd.DataFrame, means: pd.DataFrame) -> str:
     if num_data and num_unknown:
         unknown = plural(num_unknown, "training")
         return f"the data of {unknown} was not recorded, and a difference of data alone would make a correlation"
-    if len(means) < LEAST_ARMS or means["validation"].nunique() < 2 or means["test"].nunique() < 2:
-        return f"it takes {LEAST_ARMS} arms that differ, and there {'is' if len(means) == 1 else 'are'} {len(means)}"
+    if len(means) < LEAST_CORRELATED or means["validation"].nunique() < 2 or means["test"].nunique() < 2:
+        verb = "is" if len(means) == 1 else "are"
+        return f"it takes {LEAST_CORRELATED} arms that differ, and there {verb} {len(means)}"
     return ""
 
 

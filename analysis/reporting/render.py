@@ -69,7 +69,7 @@ def alignment(table: Table) -> Raw:
     is_long = [width > 30 and not column.is_number for width, column in zip(widest, table.columns, strict=True)]
     share = 0.42 / max(1, sum(is_long))
     letters = [
-        f"p{{{share:.2f}\\linewidth}}" if long else "r" if column.is_number else "l"
+        f">{{\\raggedright\\arraybackslash}}p{{{share:.2f}\\linewidth}}" if long else "r" if column.is_number else "l"
         for long, column in zip(is_long, table.columns, strict=True)
     ]
     return Raw("@{}" + "".join(letters) + "@{}")

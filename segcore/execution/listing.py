@@ -63,7 +63,7 @@ def list_ablations(request: Request) -> Group:
     overlay = read_overlay(request.preset, request.overrides, request.seeds, problems)
     problems.raise_any()
     listing, lookup = Listing(), Lookup(may_download=False)
-    for file in request.files or sorted(EXPERIMENTS.glob("*.yaml")):
+    for file in request.files or sorted(map(relative, EXPERIMENTS.glob("*.yaml"))):
         add_file(listing, file, request, overlay.seeds or overlay.preset_seeds, lookup)
     table = Table(title="Ablations", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("file", "question", "arms"):

@@ -128,7 +128,7 @@ def test_equality_is_planned_by_its_own_power():
     assert found.decidable
     assert f"where the arms are the same, that is shown in {chance} of 100 cases" in found.sentence
     assert not look_ahead(9, same=True, margin=0).decidable
-    assert "without a margin; declare one" in look_ahead(9, same=True, margin=0).sentence
+    assert "with a margin of 0; declare a larger one" in look_ahead(9, same=True, margin=0).sentence
 
 
 def test_without_a_margin_there_is_nothing_to_reach():

@@ -170,11 +170,18 @@ def test_one_seed_is_inconclusive():
     verdict = judge_one(runs_of(A=[0.95], B=[0.85]), seeds=1)
     assert (verdict.verdict, verdict.interval, verdict.seeds_needed) == ("inconclusive", None, None)
     assert verdict.estimate == pytest.approx(10)
-    assert verdict.sentence == (
-        "A reaches 10.00 points more test per-image Dice than B (1 seed): inconclusive, because one "
-        "seed does not show the "
-        "spread; run two more at least."
-    )
+    start = "A reaches 10.00 points more test per-image Dice than B (1 seed): inconclusive, because one seed "
+    assert verdict.sentence == f"{start}does not show the spread; run two more at least."
+    several = judge_one(runs_of(A=[0.95], B=[0.85]), seeds=3)
+    assert several.sentence == f"{start}does not show the spread; the other 2 seeds are still missing."
+
+
+def test_convergence_in_the_first_epoch_is_noted():
+    verdict = judge_one(runs_of("epochs_to_90", A=[1.0, 1.0], B=[5.0, 6.0]), "epochs_to_90", 1.0, seeds=2)
+    assert [note for note in verdict.notes if "learns nothing" in note] == [
+        "A is within 10 % of its final Dice after the first epoch already, as a network is too that learns nothing: "
+        "look at its curve before you call it fast"
+    ]
 
 
 def test_arms_are_paired_on_their_common_seeds_and_it_is_said():
