@@ -191,6 +191,8 @@ METRICS = {
     ]
 }
 PRIMARY = "test/dice_per_image"
+# The same at the threshold of the validation metrics.
+TEST_AT_HALF = "test_at_0.5/dice_per_image"
 
 
 def metric_of(key: str) -> Metric:

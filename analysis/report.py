@@ -21,6 +21,7 @@ from analysis.reporting.render import write_documents
 from analysis.reporting.sections import section_of, section_order
 from analysis.reporting.selection import EXPERIMENTS, Selection, select
 from analysis.results import Client, ResultsError, list_experiments, make_client, reading
+from analysis.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,12 @@ def write_selection(
         plates = save_pictures(pictures, folder)
         if not extent.figures_only:
             write_documents(build_report(materials, sections, plates, selection, [*problems, *left_out]), folder)
-    return [verdict.sentence for material in materials for verdict in material.verdicts]
+    return [describe(verdict) for material in materials for verdict in material.verdicts]
+
+
+def describe(verdict: Verdict) -> str:
+    """A verdict and what has to be known beside it."""
+    return " ".join([verdict.sentence, *(f"({note}.)" for note in verdict.notes if note not in verdict.sentence)])
 
 
 def make_section(client: Client, material: Material, folder: Path, *, photos: bool) -> Section:

@@ -62,7 +62,7 @@ def state(verdict: Verdict, interval: tuple[float, float]) -> tuple[str, str]:
     number, low, high = write_numbers(numbers, (-verdict.margin, 0.0, verdict.margin), metric.digits)
     statement = metric.difference.format(amount=metric.with_unit(number), more=metric.words[less], **names)
     if verdict.estimate == 0:
-        statement = f"{hypothesis.first} and {hypothesis.second} do not differ in their {metric.phrase} on average"
+        statement = f"{hypothesis.first} and {hypothesis.second} come to the same {metric.phrase} on average"
     return statement, f"{low} to {high}"
 
 
@@ -115,7 +115,8 @@ def outlook(verdict: Verdict) -> str:
         if verdict.hypothesis.ratio and not is_above(verdict):
             near = f"a ratio of {1 / verdict.margin:.3g}"
         needed = number_of_seeds(verdict.seeds_needed)
-        return f", because the interval crosses {near}; {needed} would tell on which side the difference lies"
+        side = "whether the difference is within it" if verdict.hypothesis.same else "on which side the difference lies"
+        return f", because the interval crosses {near}; {needed} would tell {side}"
     text = f"; {number_of_seeds(verdict.seeds_needed)} would settle {name}"
     least = least_spread(verdict.hypothesis, verdict.metric, np.array(verdict.values))
     sooner = more_seeds(np.array(on_scale(verdict, *verdict.advantages)), distance, verdict.level, least)

@@ -8,9 +8,9 @@ import pandas as pd
 
 from analysis.definition import Hypothesis
 from analysis.metrics import Metric
+from analysis.notes import WITHOUT_NOISE
 from analysis.pairing import advantages, differing_machines, has_same_differences, least_spread, usable_values
 from analysis.statistics import Array
-from analysis.verdicts import WITHOUT_NOISE
 
 # Standard deviations over seeds of paired differences, each about 1.5 times what the three learning rates of
 # docs/results/lr_sweep-pets64.md have, pooled (0.14 points, 1.2 epochs, 0.007, 0.52 points): from so few seeds it may

@@ -1,7 +1,6 @@
 """What the runs say of each declared hypothesis: judge(definition, runs)."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,12 +9,11 @@ import pandas as pd
 from analysis import statistics
 from analysis.definition import Definition, Hypothesis
 from analysis.metrics import Metric, metric_of
+from analysis.notes import WITHOUT_NOISE, describe_changed_claims, describe_convergence, describe_steps
 from analysis.pairing import SAME, Pairs, advantages, has_same_differences, least_spread, margin_of, pair_up
 from analysis.sentences import describe
 from analysis.statistics import Array
 
-# The same for every seed by their nature: that their differences are equal says nothing of too few seeds.
-WITHOUT_NOISE = ("parameters", "gflops")
 LARGEST = 700.0  # logarithm of a ratio
 
 
@@ -55,22 +53,26 @@ class Verdict:
 def judge(definition: Definition, runs: pd.DataFrame) -> list[Verdict]:
     """A verdict on each hypothesis, in the file's order.
 
-    runs: a row a run, with columns arm, seed, state, the metrics, and reason where there is one.
+    runs: a row a run, with columns arm, seed, state, the metrics, and reason where there is one; with `hypotheses` and
+    `reused_from` it is noted where claims were changed after runs were begun.
     """
     level = statistics.verdict_level(len(definition.hypotheses))
+    changed = describe_changed_claims(definition, runs)
     verdicts = []
     for number, hypothesis in enumerate(definition.hypotheses, start=1):
         metric = metric_of(hypothesis.metric)
         pairs = pair_up(hypothesis, metric, definition.seeds, runs)
-        verdict = compare(number, hypothesis, metric, pairs, level)
+        verdict = compare(number, hypothesis, metric, pairs, level, runs)
         problem = pairs.problem or describe_no_spread(verdict)
         num_missing = len(set(definition.seeds) - set(verdict.seeds))
         sentence = describe(verdict, len(definition.hypotheses), problem, num_missing)
-        verdicts.append(replace(verdict, sentence=sentence))
+        verdicts.append(replace(verdict, sentence=sentence, notes=(*verdict.notes, *changed)))
     return verdicts
 
 
-def compare(number: int, hypothesis: Hypothesis, metric: Metric, pairs: Pairs, level: float) -> Verdict:
+def compare(
+    number: int, hypothesis: Hypothesis, metric: Metric, pairs: Pairs, level: float, runs: pd.DataFrame
+) -> Verdict:
     """The verdict on one hypothesis, still without its sentence."""
     differences = advantages(hypothesis, metric, np.array(pairs.values, dtype=float).reshape(-1, 2))
     margin = margin_of(hypothesis, metric)
@@ -91,23 +93,15 @@ def compare(number: int, hypothesis: Hypothesis, metric: Metric, pairs: Pairs, l
         sign_flip_p=None,
         seeds_needed=None,
         sentence="",
-        notes=(*pairs.notes, *([pairs.problem] if pairs.problem else []), *describe_at_once(hypothesis, metric, pairs)),
+        notes=(
+            *pairs.notes,
+            *([pairs.problem] if pairs.problem else []),
+            *describe_convergence(hypothesis, metric, pairs, runs),
+        ),
         cause=pairs.cause,
         unlike=pairs.unlike,
     )
     return verdict if len(differences) < 2 else decide(verdict, differences, margin)
-
-
-def describe_at_once(hypothesis: Hypothesis, metric: Metric, pairs: Pairs) -> Iterator[str]:
-    """A note for each arm whose first epoch counts as convergence, which tells nothing of its speed."""
-    if metric.key != "epochs_to_90":
-        return
-    for arm, values in zip((hypothesis.first, hypothesis.second), zip(*pairs.values, strict=True), strict=False):
-        if set(values) == {1.0}:
-            yield (
-                f"{arm} is within 10 % of its final Dice after the first epoch already, as a network is too that "
-                "learns nothing: look at its curve before you call it fast"
-            )
 
 
 def decide(verdict: Verdict, differences: Array, margin: float) -> Verdict:
@@ -126,7 +120,7 @@ def decide(verdict: Verdict, differences: Array, margin: float) -> Verdict:
         verdict_interval=as_pair(deciding, ratio),
         sign_flip_p=statistics.sign_flip_p(differences),
         seeds_needed=statistics.seeds_still_needed(differences, margin, verdict.level, least) if is_open else None,
-        notes=(*verdict.notes, *([no_spread] if no_spread else describe_steps(verdict, differences, least))),
+        notes=(*verdict.notes, *([no_spread] if no_spread else describe_steps(verdict.metric, differences, least))),
     )
 
 
@@ -154,22 +148,3 @@ def as_pair(interval: tuple[Array, Array], ratio: bool) -> tuple[float, float]:
     low, high = map(float, interval)
     # Two seeds can give logarithms whose exponential no number holds.
     return (math.exp(max(low, -LARGEST)), math.exp(min(high, LARGEST))) if ratio else (low, high)
-
-
-def describe_steps(verdict: Verdict, differences: Array, least: float) -> Iterator[str]:
-    """Notes where the differences vary less than rounding makes them, or are of two kinds only."""
-    num_kinds, num_seeds = len(np.unique(differences.round(12))), len(differences)
-    metric = verdict.metric
-    if metric.key in WITHOUT_NOISE:
-        return
-    if float(statistics.mean_and_spread(differences)[1]) < least:
-        steps = "whole numbers" if metric.step == 1 else f"steps of {metric.step:g} {metric.unit}"
-        yield (
-            f"the {num_seeds} differences vary less than {steps} can tell: the interval is as wide as rounding "
-            "alone makes it"
-        )
-    elif num_kinds == 2 < num_seeds:
-        yield (
-            f"the {num_seeds} differences take only two values; the interval presumes finer steps, so its level is "
-            "approximate"
-        )

@@ -59,6 +59,11 @@ def check_output(output: Path) -> None:
         raise UserError(f"--output {shown(output)}: {shown(existing)} is a file; name a folder")
 
 
+def replacement_note(output: Path) -> str:
+    """What happens to the files of an earlier call, as a clause; empty where the folder holds none."""
+    return "; files of the same names were replaced" if output.is_dir() and any(output.iterdir()) else ""
+
+
 @contextmanager
 def writing(output: Path) -> Iterator[None]:
     """The output folder, made if it is missing, and UserError where the system refuses to write into it."""

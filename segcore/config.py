@@ -237,6 +237,8 @@ def check_keys(layer: Layer, problems: Problems) -> dict[str, Any]:
 def explain(error: ErrorDetails, value: object) -> str:
     """What pydantic found, in a sentence; choices come with the nearest spelling."""
     message = error["msg"].replace("Input should be", "must be").replace("String should", "must")
+    if error["type"] == "string_pattern_mismatch" and "A-Za-z0-9" in message:
+        message = "must be of letters, digits, - and _, a letter or digit first"
     if error["type"] == "literal_error" and isinstance(value, str):
         choices = str(error.get("ctx", {}).get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
         message += nearest(value, choices)

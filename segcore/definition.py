@@ -35,6 +35,8 @@ METRICS: dict[str, Literal["higher", "lower"]] = {
 STAND_INS: dict[str, Any] = {"name": "unnamed", "title": "untitled", "question": "?", "seeds": [0]}
 CLAIM_STAND_INS: dict[str, Any] = {"claim": "?", "metric": "train/loss", "margin": 0.0, "ratio": False}
 
+MOST_ROUNDS = 3
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 ArmName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
 Seed = Annotated[int, Field(ge=0)]
@@ -126,16 +128,17 @@ def parse_definition(content: dict[str, Any], source: str, problems: Problems) -
     Where parts of it are wrong, the definition with harmless ones in their place, so that everything else is checked
     along with them; None where too little is left.
     """
-    try:
-        definition = Definition.model_validate(content)
-    except ValidationError as errors:
-        note_errors(errors, source, problems)
+    # Each round puts something harmless in place of what is wrong; then the rules between the rest can be checked.
+    for _ in range(MOST_ROUNDS):
         try:
-            definition = Definition.model_validate(without_wrong_parts(content, errors))
-        except ValidationError:
-            return None
-    check_definition(definition, source, problems)
-    return definition
+            definition = Definition.model_validate(content)
+        except ValidationError as errors:
+            note_errors(errors, source, problems)
+            content = without_wrong_parts(content, errors)
+        else:
+            check_definition(definition, source, problems)
+            return definition
+    return None
 
 
 def note_errors(errors: ValidationError, source: str, problems: Problems) -> None:
@@ -147,6 +150,8 @@ def note_errors(errors: ValidationError, source: str, problems: Problems) -> Non
             problems.add(source, f"{where} is not known here{nearest(str(error['loc'][-1]), fields)}")
         elif error["type"] == "missing":
             problems.add(source, f"{where} is missing")
+        elif error["type"] == "value_error":
+            problems.add(source, f"{where}: {error['ctx']['error']}")
         else:
             problems.add(source, f"{where} = {error['input']!r}: {explain(error, error['input'])}")
 

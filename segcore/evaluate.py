@@ -26,7 +26,15 @@ from segcore.build import (
     resolve_device,
     resolve_threads,
 )
-from segcore.command_line import check_output, locate_checkpoint, reconfigure, shown, user_errors, writing
+from segcore.command_line import (
+    check_output,
+    locate_checkpoint,
+    reconfigure,
+    replacement_note,
+    shown,
+    user_errors,
+    writing,
+)
 from segcore.config import Layer, RunConfig
 from segcore.data import PreparedData
 from segcore.errors import UserError
@@ -82,12 +90,13 @@ def main(
         # The memory layout that the network was trained in.
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         tested = run_test(path, model, trained, config, metadata, device)
+        replaced = replacement_note(output)
         with writing(output):
             write_results(tested, output)
             write_sheets(tested, model, device, output)
             if masks:
                 write_masks(tested, model, device, output)
-        report(tested, output)
+        report(tested, output, replaced)
 
 
 def check_overrides(changes: Layer) -> None:
@@ -210,7 +219,7 @@ def track_rows(tested: Tested, model: nn.Module, device: torch.device) -> Iterat
     yield from track(rows, total=len(tested.data.test), description="masks", console=Console(stderr=True))
 
 
-def report(tested: Tested, output: Path) -> None:
+def report(tested: Tested, output: Path, replaced: str) -> None:
     """The numbers as a table on stdout, what has to be known of them, and where the files are."""
     console = Console(highlight=False)
     console.print(make_table(tested))
@@ -219,9 +228,7 @@ def report(tested: Tested, output: Path) -> None:
     for note in tested.notes:
         console.print(f"Note: {note}", markup=False, style="bold", soft_wrap=True)
     pictures = "metrics.json, test_per_image.parquet and sheets"
-    console.print(
-        f"{pictures} are in {shown(output)}/; files of the same names were replaced", markup=False, soft_wrap=True
-    )
+    console.print(f"{pictures} are in {shown(output)}/{replaced}", markup=False, soft_wrap=True)
 
 
 def make_table(tested: Tested) -> Table:
@@ -230,7 +237,9 @@ def make_table(tested: Tested) -> Table:
     title = f"{tested.data.name}: {num_images:,} test images, epoch {tested.metadata.get('epoch', 'unknown')}"
     table = Table(title=title)
     table.add_column("metric, at threshold")
-    columns = {f"{tested.threshold:g} (chosen)": "test"} | {f"{cut:g}": f"test_at_{cut}" for cut in FIXED_THRESHOLDS}
+    columns = {f"{tested.threshold:g} (chosen)": "test"} | {
+        f"{cut:g}": f"test_at_{cut}" for cut in FIXED_THRESHOLDS if cut != tested.threshold
+    }
     for heading in columns:
         table.add_column(f"at {heading}", justify="right")
     rows = {

@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from segcore.build import load_model, resolve_device
-from segcore.command_line import check_output, locate_checkpoint, reconfigure, shown, user_errors, writing
+from segcore.command_line import (
+    check_output,
+    locate_checkpoint,
+    reconfigure,
+    replacement_note,
+    shown,
+    user_errors,
+    writing,
+)
 from segcore.config import Layer
 from segcore.data import Border
 from segcore.data.reading import UnreadableError
@@ -117,9 +125,10 @@ def main(
         target = resolve_device(config)
         # The memory layout that the network was trained in.
         model = model.to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        replaced = replacement_note(output)
         writer = PredictionWriter(output, cut, config.data.border)
         predict(jobs, model, config.data.image_size, target, writer)
-        report(writer, jobs, origin)
+        report(writer, jobs, origin, replaced)
         if writer.problems:
             raise typer.Exit(EXIT_SOME_UNREADABLE)
 
@@ -182,7 +191,7 @@ def score_of(probabilities_11HW: Tensor, truth_HW: Mask, valid_HW: Mask | None, 
     return dice(counts).item()
 
 
-def report(writer: PredictionWriter, jobs: Sequence[Job], origin: str) -> None:
+def report(writer: PredictionWriter, jobs: Sequence[Job], origin: str, replaced: str) -> None:
     """What was written where on stdout, what went wrong on stderr."""
     for job in jobs:
         if job.name != job.source.stem:
@@ -192,7 +201,7 @@ def report(writer: PredictionWriter, jobs: Sequence[Job], origin: str) -> None:
     typer.echo(f"{writer.num_written} of {len(jobs)} pictures predicted at threshold {writer.threshold:g} ({origin})")
     if writer.scores:
         typer.echo(f"mean Dice {np.mean(writer.scores):.4f} over {len(writer.scores)} pictures with a truth")
-    typer.echo(f"masks, overlays and sheets are in {shown(writer.output)}/; files of the same names were replaced")
+    typer.echo(f"masks, overlays and sheets are in {shown(writer.output)}/{replaced}")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_the_report_is_made_where_something_is_new(report):
     assert len(report()[0]) == 2
     client = tracking.tracking_client()
     (run,) = client.search_runs([client.get_experiment_by_name("small").experiment_id])
-    assert run.data.tags["mlflow.note.content"] == "- large against small: inconclusive"
+    assert run.data.tags["mlflow.note.content"].endswith("\n\n- large against small: inconclusive")
 
 
 def test_a_report_that_fails_is_a_line(report):

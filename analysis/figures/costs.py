@@ -83,6 +83,8 @@ def compute_picture(subject: Subject, epochs: pd.DataFrame, name: str) -> Pictur
     """Dice against compute.  Raises LeftOutError where no finished run has both."""
     runs = having(subject, "gflops")
     costs, label = training_compute(runs, epochs)
+    if len(subject.looks) > 1 and costs.nunique() == 1:
+        raise LeftOutError("all runs take the same compute")
     rule = "A multiplication and its addition are two operations" + (
         f"; a forward and a backward pass are taken as {FORWARDS} forward passes, for each training image and epoch."
         if "training" in label

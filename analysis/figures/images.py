@@ -24,10 +24,13 @@ DICE_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0)
 IN_BOXES = 0.998  # of an arm's images: the rest are drawn one by one
 
 
-def plot_thresholds(axes: Axes, curves: pd.DataFrame, runs: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+def plot_thresholds(
+    axes: Axes, curves: pd.DataFrame, runs: pd.DataFrame, looks: Mapping[str, Look], reported: float | None
+) -> None:
     """Validation Dice over the threshold: the mean an arm, thin lines the seeds, markers the thresholds in use.
 
-    curves: arm, seed, threshold, dice_per_image.  runs: arm, seed, state, threshold.
+    curves: arm, seed, threshold, dice_per_image.  runs: arm, seed, state, threshold.  reported: the threshold of the
+    original report, None where the ablation is not one of its.
     """
     chosen = finished(runs, looks).dropna(subset="threshold").set_index(["arm", "seed"])["threshold"]
     for arm, one in looks.items():
@@ -47,15 +50,16 @@ def plot_thresholds(axes: Axes, curves: pd.DataFrame, runs: pd.DataFrame, looks:
                 axes.plot([threshold], [dice], color=one.colour, zorder=4, **mark)
         mean = of_arm.groupby("threshold")["dice_per_image"].mean()
         axes.plot(mean.index, mean, color=one.colour, linestyle=one.line, linewidth=style.MEAN_WIDTH, label=arm)
-    axes.axvline(REPORTED_THRESHOLD, color=style.INK, linewidth=0.7, zorder=1)
-    axes.annotate(
-        f"report's {REPORTED_THRESHOLD}",
-        (REPORTED_THRESHOLD, 1.0),
-        xycoords=axes.get_xaxis_transform(),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-    )
+    if reported is not None:
+        axes.axvline(reported, color=style.INK, linewidth=0.7, zorder=1)
+        axes.annotate(
+            f"report's {reported}",
+            (reported, 1.0),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+        )
     axes.set_xlim(0, 1)
     axes.set_xlabel("threshold of the predicted probability")
     axes.set_ylabel("validation per-image Dice")
@@ -66,12 +70,14 @@ def threshold_picture(subject: Subject, curves: pd.DataFrame, name: str) -> Pict
     """The threshold curves.  Raises LeftOutError where no finished run has one."""
     shown = of_finished(curves, subject, "a threshold curve", "dice_per_image")
     figure = style.new_figure(style.COLUMN, HEIGHT)
-    plot_thresholds(figure.subplots(), shown, subject.runs, subject.looks)
+    reported = None if subject.definition.section is None else REPORTED_THRESHOLD
+    plot_thresholds(figure.subplots(), shown, subject.runs, subject.looks, reported)
     style.add_legend(figure, subject.looks)
     sentences = [
         "Validation Dice over the threshold.",
         "Thick lines: mean over the finished runs; thin lines: single runs; no interval is drawn.",
-        f"Markers: each run's threshold on the test images; vertical line: the report's {REPORTED_THRESHOLD}.",
+        "Markers: the threshold that each run chose, and was tested at"
+        + (f"; vertical line: the report's {reported}." if reported is not None else "."),
         seeds_sentence(subject.runs, subject.looks, shown, "no curve"),
     ]
     return subject.picture(name, "choice of the threshold", figure, sentences)

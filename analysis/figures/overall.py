@@ -12,7 +12,7 @@ from analysis.figures.curves import select
 from analysis.figures.finals import plot_finals
 from analysis.figures.output import LeftOutError, Picture, Subject, finish, finished, seeds_sentence
 from analysis.figures.style import Look, Options
-from analysis.metrics import PRIMARY
+from analysis.metrics import TEST_AT_HALF
 from analysis.numbers import join, plural
 from analysis.statistics import LEAST_CORRELATED
 
@@ -22,7 +22,7 @@ HEIGHT = 2.6  # inches
 # Outlines that stay apart where they overlap, without colour.
 SHAPES = ("o", "s", "^", "D", "v", "+", "x", "*", "P", "<", ">", "1")
 # What test against validation needs of every run, known or not.
-SHARED = ("fingerprint", "data_fingerprint", "num_test", "train_seconds", VALIDATION, PRIMARY)
+SHARED = ("fingerprint", "data_fingerprint", "num_test", "train_seconds", VALIDATION, TEST_AT_HALF)
 POINTS = ["ablation", "arm", "seed", "validation", "is_best", "test", "data_fingerprint", "num_test"]
 LEAST_RANGE = 1.2  # of the axis of changes, from its lower end to its upper
 LEAST_EPOCHS = 3  # below, the second half has no change to measure
@@ -109,7 +109,8 @@ def validation_and_test(
 ) -> pd.DataFrame:
     """Validation and test Dice of every training that finished, each once.
 
-    Validation is that of the best epoch, whose weights are tested, where `epochs_of` has it, else of the last epoch.
+    Both are at a threshold of 0.5, so that the thresholds' choice is no part of their difference.  Validation is that
+    of the best epoch, whose weights are tested, where `epochs_of` has it, else of the last epoch.
     Columns: ablation, arm, seed, validation, is_best (which of the two), test, data_fingerprint ("" unknown), num_test.
     """
     frames = []
@@ -122,7 +123,7 @@ def validation_and_test(
                 ablation=ablation,
                 validation=validation,
                 is_best=frame["best"].notna(),
-                test=frame[PRIMARY].astype(float),
+                test=frame[TEST_AT_HALF].astype(float),
                 data_fingerprint=frame["data_fingerprint"].astype(object).fillna(""),
             )
         )
@@ -214,7 +215,7 @@ def validation_test_picture(
     sentences = [
         "Test against validation Dice of all finished runs, a marker a run, a shape an ablation; of runs that share "
         "a training the first counts alone.",
-        f"Validation at a threshold of 0.5 after {tested_epoch(points)}; line: both equal; right: their difference.",
+        f"Both at threshold 0.5, validation after {tested_epoch(points)}; line: both equal; right: their difference.",
         f"n = {plural(len(points), 'run')} of {join(ablations)}; no interval is drawn.",
         "All runs share one test set." if share_test_set(points) else "Not all runs are known to share one test set.",
         f"Test minus validation: {gap.mean():+.2f} points on average"

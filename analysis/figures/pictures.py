@@ -39,7 +39,7 @@ def ablation_pictures(
     *,
     stem: str | None = None,
 ) -> tuple[list[Picture], list[str]]:
-    """Every picture of one ablation, the report's figures first, and a sentence for each that cannot be made.
+    """Every picture of one ablation, what its claims rest on first, and a sentence for each that cannot be made.
 
     runs, epochs, images, curves: frames of `analysis.results`.  sheets: PNG files by name (tenth_batches, worst, best);
     sheet_label: the arm and seed they come from.  context: data, image size and epochs in a phrase, for the captions.
@@ -50,12 +50,12 @@ def ablation_pictures(
     name = safe_stem(definition.name if stem is None else stem)
     return collect(
         [
+            (f"{name}_differences", partial(differences_picture, subject, verdicts)),
+            (f"{name}_test_dice", partial(final_picture, subject)),
             *report_makings(
                 name, subject, epochs, partial(show, sheets.get("tenth_batches"), what="predictions on test images")
             ),
             *whole_makings(name, subject, epochs),
-            (f"{name}_test_dice", partial(final_picture, subject)),
-            (f"{name}_differences", partial(differences_picture, subject, verdicts)),
             (f"{name}_time", partial(time_picture, subject)),
             (f"{name}_compute", partial(compute_picture, subject, epochs)),
             (f"{name}_threshold", partial(threshold_picture, subject, curves)),

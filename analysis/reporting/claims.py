@@ -1,15 +1,13 @@
 """Verdicts as rows of text, and how many there are of each."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from analysis.definition import Definition
 from analysis.numbers import NONE, flat, level, number, plural, with_unit
 from analysis.reporting.model import OVERALL, VERDICTS, Claim, Column, Table
 from analysis.rounding import write_numbers
 from analysis.sentences import RATIO_DIGITS
+from analysis.statistics import ALPHA
 from analysis.verdicts import Verdict
 
 
@@ -24,7 +22,7 @@ def claim_of(verdict: Verdict, place: str, anchor: str) -> Claim:
         claim=flat(hypothesis.claim),
         verdict=verdict.verdict,
         sign=VERDICTS[verdict.verdict],
-        arms=f"{first} = {second}" if hypothesis.same else f"{first} better than {second}",
+        arms=f"{first} same as {second}" if hypothesis.same else f"{first} better than {second}",
         estimate=with_unit(estimate, metric.unit, hypothesis.ratio),
         interval=interval,
         extent=plural(len(verdict.seeds), "seed"),
@@ -48,7 +46,9 @@ def describe_evidence(verdict: Verdict) -> Iterator[str]:
     )
     yield f"by seed: {', '.join(differences)}"
     if verdict.sign_flip_p is not None:
-        yield f"sign-flip test: p = {verdict.sign_flip_p:.3f}"
+        least = 2.0 ** (1 - len(verdict.seeds))
+        smallest = f", and {len(verdict.seeds)} seeds cannot give less than {least:g}" if least > ALPHA else ""
+        yield f"sign-flip test: p = {verdict.sign_flip_p:.3f}{smallest}"
 
 
 def write_estimate(verdict: Verdict, limits: tuple[float, float] | None) -> tuple[str, str]:
@@ -68,23 +68,6 @@ def with_sign(text: str, is_ratio: bool) -> str:
     return text if is_ratio or text.startswith("-") or not text.strip("0.,") else f"+{text}"
 
 
-def hash_claims(definition: Definition) -> str:
-    """The hash that a run carries of what its ablation claimed: that of the runner, over the same content."""
-    claims = [
-        {
-            "claim": hypothesis.claim,
-            "better": None if hypothesis.same else hypothesis.first,
-            "than": None if hypothesis.same else hypothesis.second,
-            "same": [hypothesis.first, hypothesis.second] if hypothesis.same else None,
-            "metric": hypothesis.metric,
-            "margin": hypothesis.margin,
-            "ratio": hypothesis.ratio,
-        }
-        for hypothesis in definition.hypotheses
-    ]
-    return hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def count_verdicts(claims: Sequence[Claim]) -> tuple[tuple[str, int], ...]:
     """How many claims got each verdict, in a fixed order."""
     counts = Counter(claim.verdict for claim in claims)
@@ -97,7 +80,7 @@ def describe_counts(counts: Sequence[tuple[str, int]]) -> str:
     if not total:
         return "No claim was declared for what is shown here."
     (first, second, third, fourth) = (f"{count or 'none'} {verdict}" for verdict, count in counts)
-    verb = "is" if counts[0][1] == 1 else "are"
+    verb = "is" if counts[0][1] == 1 or total == 1 else "are"
     amount, word = first.split(" ", 1)
     return f"Of {plural(total, 'claim')} {amount} {verb} {word}, {second}, {third} and {fourth}."
 
@@ -105,7 +88,7 @@ def describe_counts(counts: Sequence[tuple[str, int]]) -> str:
 def claims_table(claims: Sequence[Claim]) -> Table:
     """All claims in one table, for a paper."""
     columns = (
-        Column("report"),
+        Column("section"),
         Column("claim"),
         Column("comparison"),
         Column("verdict"),

@@ -1,8 +1,9 @@
 """The content of a report, from the material of its sections: what page, Markdown and LaTeX lay out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from analysis.numbers import flat, plural
+from analysis.notes import runs_of_other_claims
+from analysis.numbers import flat, join, plural
 from analysis.reporting.claims import claims_table, count_verdicts, describe_counts
 from analysis.reporting.deviations import find_deviations
 from analysis.reporting.gather import describe_context
@@ -33,7 +34,7 @@ def build_report(
         title=sections[0].title if len(sections) == 1 else "Ablations",
         scope=describe_scope(materials),
         counts=counts,
-        summary=tuple(summarize(sections, counts, selection)),
+        summary=(*summarize(sections, counts, selection), *describe_changed(materials)),
         claims=claims,
         claims_table=claims_table(claims),
         sections=tuple(sections),
@@ -49,6 +50,16 @@ def describe_scope(materials: Sequence[Material]) -> str:
     """Which experiments, data, size and length the report is about."""
     names = ", ".join(f"`{flat(material.results.experiment)}`" for material in materials)
     return f"{names}. {describe_context(materials)}."
+
+
+def describe_changed(materials: Sequence[Material]) -> Iterator[str]:
+    """A sentence where claims were fitted to their results, or may have been."""
+    changed = [flat(one.label) for one in materials if runs_of_other_claims(one.results.definition, one.made)]
+    if changed:
+        yield (
+            f"In {join(changed)} the claims were changed after runs were begun: such a verdict describes these runs "
+            "and tests no prediction."
+        )
 
 
 def summarize(sections: Sequence[Section], counts: Sequence[tuple[str, int]], selection: Selection) -> list[str]:

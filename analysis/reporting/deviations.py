@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.definition import describe_changes
+from analysis.notes import runs_of_other_claims
 from analysis.numbers import flat, join, plural, runs_of
-from analysis.reporting.claims import hash_claims
 from analysis.reporting.integrity import beside_the_factor
 from analysis.reporting.material import Material
 from analysis.reporting.model import Check
@@ -210,7 +210,7 @@ def definition(material: Material) -> Iterable[str]:
     if not material.has_files:
         yield "there is no `experiments/` here to compare it with."
     elif material.file is None:
-        yield "no file in `experiments/` has this name any more."
+        yield "no file in `experiments/` has this name; claims and arms are those that MLflow keeps."
     else:
         yield from (
             f"since the runs, the file changed: {flat(change)}."
@@ -221,8 +221,7 @@ def definition(material: Material) -> Iterable[str]:
 def claims(material: Material) -> Iterable[str]:
     """Claims that were changed after runs were made; a copy's are those of the ablation that it was trained for."""
     own = material.made[[not is_known(value) for value in material.made["reused_from"]]]
-    current = hash_claims(material.results.definition)
-    others = [pair for value, chosen in groups(own, "hypotheses").items() if value != current for pair in chosen]
+    others = runs_of_other_claims(material.results.definition, own)
     if others:
         yield f"the claims or their margins were changed after these runs were begun: {runs_of(others)}."
     yield from not_recorded(own, "hypotheses", "what was claimed when it was begun")

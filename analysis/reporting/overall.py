@@ -22,12 +22,12 @@ DIGITS = 3
 LIMITS = (0.0, 0.0, FOLLOWS)  # that may not look passed where they are not
 RULE = (
     f"That the test set follows the validation images (report {SECTION}) is one claim over all ablations, judged by "
-    "the correlation of validation Dice (best epoch, threshold 0.5) and test Dice. Its units are arms, each the mean "
-    "of its trainings, because the trainings of one arm are not independent; a training that several arms share counts "
-    f"once, and these arms as one. The claim is supported where the 95 % interval (Fisher) is wholly above {FOLLOWS}, "
-    "from where on validation explains a quarter of the variance of test; reversed where it is wholly below 0; and "
-    f"otherwise inconclusive, as with fewer than {LEAST_CORRELATED} arms, and with runs on different data or at "
-    "different image sizes, since such a difference alone would make a correlation."
+    "the correlation of validation Dice (best epoch) and test Dice, both at threshold 0.5. Its units are arms, each "
+    "the mean of its trainings, because the trainings of one arm are not independent; a training that several arms "
+    "share counts once, and these arms as one. The claim is supported where the 95 % interval (Fisher) is wholly above "
+    f"{FOLLOWS}, from where on validation explains a quarter of the variance of test; reversed where it is wholly "
+    f"below 0; and otherwise inconclusive, as with fewer than {LEAST_CORRELATED} arms, and with runs on different data "
+    "or at different image sizes, since such a difference alone would make a correlation."
 )
 
 
@@ -137,8 +137,8 @@ def describe_overall(trainings: pd.DataFrame) -> tuple[str, ...]:
         f"Test minus validation is {signed(float(gaps.mean()), 2)} points on average over the arms (95 % interval "
         f"{interval(float(low), float(high), 2)}).",
         *describe_within(trainings),
-        "Validation is the mean per-image Dice at threshold 0.5 in the best epoch, which that very number chose; "
-        "test is at each run's own threshold. An arm counts by the mean of its trainings, and arms that share a "
+        "Both are mean per-image Dice at threshold 0.5; validation is that of the best epoch, which that very number "
+        "chose. An arm counts by the mean of its trainings, and arms that share a "
         "training count as one.",
         *(
             ["All runs share one test set: nothing here says how they would do on another."]

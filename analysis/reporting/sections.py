@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from analysis.metrics import PRIMARY
 from analysis.numbers import flat, plural
 from analysis.reporting.claims import claim_of
 from analysis.reporting.images import images_table
@@ -10,6 +12,7 @@ from analysis.reporting.integrity import describe_comparison
 from analysis.reporting.material import Material
 from analysis.reporting.model import Claim, Plate, Section, unique
 from analysis.reporting.tables import arms_table, results_table, seeds_table
+from analysis.reporting.trivial import describe_untrained
 
 
 def anchor_of(material: Material) -> str:
@@ -26,7 +29,13 @@ def section_order(material: Material) -> tuple[bool, list[tuple[int, str]], str]
 
 def claims_of(material: Material) -> tuple[Claim, ...]:
     """The verdicts as text."""
-    return tuple(claim_of(verdict, material.place, anchor_of(material)) for verdict in material.verdicts)
+    claims = []
+    for verdict in material.verdicts:
+        claim = claim_of(verdict, material.place, anchor_of(material))
+        arms = (verdict.hypothesis.first, verdict.hypothesis.second)
+        untrained = describe_untrained(material, arms, PRIMARY)
+        claims.append(replace(claim, notes=(*claim.notes, *map(flat, untrained))))
+    return tuple(claims)
 
 
 def section_of(material: Material, plates: Sequence[Plate], notes: Sequence[str]) -> Section:

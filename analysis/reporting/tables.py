@@ -9,6 +9,7 @@ from analysis.metrics import METRICS, PRIMARY, metric_of
 from analysis.numbers import NONE, duration_unit, flat, mean_and_spread, number, setting
 from analysis.reporting.material import Material
 from analysis.reporting.model import Column, Table
+from analysis.reporting.trivial import trivial_row
 from analysis.results import Results
 
 FINISHED = "finished"
@@ -106,15 +107,19 @@ def results_table(material: Material) -> Table:
         if hypothesis.metric not in labels and hypothesis.metric not in COSTS:
             labels[hypothesis.metric] = column_label(hypothesis.metric)
     columns = (Column("arm"), *(Column(label, True) for label in labels.values()))
-    rows = tuple(
+    rows = [
         (flat(arm), *(mean_and_spread(finished_values(results, arm, key), digits(key)) for key in labels))
         for arm in arms_of(results)
-    )
+    ]
     caption = (
         "Test results, mean ± standard deviation over finished seeds. Dice and IoU: mean over images at the run's own "
-        "threshold; dataset: of all pixels together; batch Dice at 0.4: the report's own measure."
+        "threshold; dataset: of all pixels together; batch Dice at 0.4: the measure of the original report."
     )
-    return Table(f"{material.stem}_results", caption, columns, rows)
+    trivial = trivial_row(material, labels, PRIMARY, digits(PRIMARY))
+    if trivial is not None:
+        rows.append(trivial)
+        caption += " Every pixel pet: what a prediction reaches that looks at no image."
+    return Table(f"{material.stem}_results", caption, columns, tuple(rows))
 
 
 def column_label(metric: str) -> str:

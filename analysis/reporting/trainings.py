@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.metrics import PRIMARY
+from analysis.metrics import TEST_AT_HALF
 from analysis.reporting.material import Material
 from analysis.reporting.topics import Params, border, split, value
 
@@ -16,8 +16,9 @@ NOT_RECORDED = ""
 def trainings_of(materials: Sequence[Material]) -> pd.DataFrame:
     """A row a training with validation and test Dice: ablation, arm, unit, seed, validation, test, data.
 
-    Validation is that of the best epoch, whose weights are tested.  Where arms share a training and differ in the
-    evaluation alone, test is the first one's.  unit: arms that share a training are one.  data: as `kind_of_data`.
+    Both are at a threshold of 0.5; validation is that of the best epoch, whose weights are tested.  Where arms share a
+    training and differ in the evaluation alone, test is the first one's.  unit: arms that share a training are one.
+    data: as `kind_of_data`.
     """
     runs = finished_runs(materials).dropna(subset=["validation", "test"])
     units, is_first = group_arms(runs)
@@ -50,7 +51,7 @@ def finished_runs(materials: Sequence[Material]) -> pd.DataFrame:
                     "seed": frame["seed"],
                     "fingerprint": frame["fingerprint"].fillna(NOT_RECORDED),
                     "validation": frame["best"].fillna(frame[VALIDATION]).astype("float64"),
-                    "test": frame[PRIMARY].astype("float64"),
+                    "test": frame[TEST_AT_HALF].astype("float64"),
                     "seconds": frame["train_seconds"].fillna(0.0),
                     "data": list(map(kind_of_data, frame["data_fingerprint"], params)),
                 }

@@ -90,6 +90,7 @@ def standing_rows(plan: Plan) -> list[dict[str, Any]]:
             "seed": run.seed,
             "state": shown_state(run),
             "reason": shown_reason(run),
+            "hypotheses": claims_of(run, plan.ablation.experiment),
             **machine_of(run),
             **metrics_of(run),
         }
@@ -117,6 +118,13 @@ def shown_reason(run: Run) -> str:
     """Why a run did not finish; of one that did, that it was tried again since."""
     newer = newer_attempt(run)
     return f"{newer}; the finished one before it stands" if newer else folder_of(run).reason or ""
+
+
+def claims_of(run: Run, experiment: str) -> str:
+    """The hash of what the experiment claimed when the run was begun; empty where it was begun for another one."""
+    folder = standing_folder(run)
+    first = next((line["name"] for line in folder.lines("experiments")), None)
+    return str(folder.read("run").get("request", {}).get("hypotheses", "")) if first == experiment else ""
 
 
 def machine_of(run: Run) -> dict[str, str]:

@@ -134,7 +134,8 @@ def end_line(job: Job) -> Text:
     state, reason = job.outcome
     if state == "finished":
         metrics = job.folder.read("results")["metrics"]
-        text = f"{job.run.name}: test Dice {metrics[PRIMARY]:.4f} after {show_seconds(metrics['train_seconds'])}"
+        seconds = show_seconds(metrics["train_seconds"])
+        text = f"{job.run.name}: test Dice {metrics[PRIMARY]:.4f} after {seconds} of training"
         return Text("finished  ", "green") + Text(text)
     log = f" (log: {job.folder.log})" if state in ("failed", "diverged") else ""
     return Text(f"{state}  ", "red") + Text(f"{job.run.name}: {reason}{log}")

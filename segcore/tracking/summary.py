@@ -48,7 +48,8 @@ def deliver_summary(
     repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=tracking_uri())
     _remove_stale(repository, report)
     client.log_artifacts(run_id, str(report))
-    text = "\n".join(f"- {sentence}" for sentence in sentences) or "This ablation declares no hypotheses."
+    verdicts = "\n".join(f"- {sentence}" for sentence in sentences) or "This ablation declares no hypotheses."
+    text = f"The whole report: `index.html` under *Artifacts*.\n\n{verdicts}"
     client.set_tag(run_id, "mlflow.note.content", text[:MAX_DESCRIPTION])
     client.set_tag(run_id, SOURCE_TAG, source)
     client.set_terminated(run_id)

@@ -4,12 +4,16 @@ import contextlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.definition import read_definitions
+from analysis.reporting.gather import load_material
+from analysis.reporting.material import Material
 from analysis.results import Client, make_client
 from tests.fabricate import SECONDS_BETWEEN_RUNS, STARTED, fabricate_ablation
 
@@ -22,6 +26,8 @@ STATES = {
     "lr_sweep": {("lr 3e-5", 43): ("diverged", "the loss is nan in epoch 7")},
     "precision": {("float16", seed): ("missing", "float16 needs a CUDA GPU") for seed in SEEDS},
 }
+
+FILES, _ = read_definitions(EXPERIMENTS)
 
 # The definition of an ablation without hypotheses.
 PLAIN = json.dumps(
@@ -85,6 +91,33 @@ def results_client(results_project: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
     monkeypatch.chdir(results_project)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return make_client()
+
+
+@pytest.fixture(scope="module")
+def load(results_project: Path) -> Iterator[Callable[[str], Material]]:
+    """A function that loads the material of an ablation; each once."""
+    loaded: dict[str, Material] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(results_project)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        client = make_client()
+
+        def load_one(name: str) -> Material:
+            if name not in loaded:
+                loaded[name] = load_material(client, f"{name}-demo", None, FILES)
+            return loaded[name]
+
+        yield load_one
+
+
+def changed(material: Material, **columns: dict[tuple[str, int], Any]) -> Material:
+    """The material with other values in the runs: {column: {(arm, seed): value}}."""
+    runs = material.results.runs.copy()
+    for column, values in columns.items():
+        runs[column] = runs[column].astype(object)
+        for (arm, seed), value in values.items():
+            runs.loc[(runs["arm"] == arm) & (runs["seed"] == seed), column] = value
+    return replace(material, results=replace(material.results, runs=runs))
 
 
 def make_plain(client: Client) -> str:

@@ -34,6 +34,7 @@ def make_runs(arms=ARMS, seeds=SEEDS, unfinished=None):
             if row["state"] == "finished":
                 dice = dice_of(number, seed)
                 row |= {"test/dice_per_image": dice, "test/dice_dataset": dice + 0.02, "threshold": 0.4 + 0.1 * number}
+                row |= {"test_at_0.5/dice_per_image": dice}
                 row |= {"test_at_0.4/dice_batch": dice + 0.01, "val/dice_per_image": dice - 0.01}
                 row |= {"val/dice_variation": 0.01 * seed, "train_seconds": 60.0 * (seed + 3), "gflops": 2.0 + number}
             rows.append(row)

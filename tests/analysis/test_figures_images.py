@@ -25,7 +25,7 @@ def png(width=20, height=10, colour=(255, 0, 0)):
 
 def test_the_threshold_curve_is_the_mean_over_seeds():
     axes = Figure().subplots()
-    plot_thresholds(axes, make_curves(), make_runs(), arm_looks(ARMS))
+    plot_thresholds(axes, make_curves(), make_runs(), arm_looks(ARMS), 0.4)
     mean = line_of(axes, "fast")
     assert list(mean.get_xdata()) == pytest.approx([0.2, 0.4, 0.6])
     assert list(mean.get_ydata()) == pytest.approx([0.68, 0.88, 0.68])
@@ -33,7 +33,7 @@ def test_the_threshold_curve_is_the_mean_over_seeds():
 
 def test_each_runs_threshold_is_marked_on_its_own_curve():
     axes = Figure().subplots()
-    plot_thresholds(axes, make_curves(), make_runs(unfinished={("slow", 3): "failed"}), arm_looks(ARMS))
+    plot_thresholds(axes, make_curves(), make_runs(unfinished={("slow", 3): "failed"}), arm_looks(ARMS), 0.4)
     marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == look(1).marker]
     # The arm's threshold of 0.5 lies half way down from 0.9 - seed / 100 to 0.2 less.
     assert marks == [pytest.approx((0.5, 0.79)), pytest.approx((0.5, 0.78))]
@@ -41,7 +41,7 @@ def test_each_runs_threshold_is_marked_on_its_own_curve():
 
 def test_the_reports_threshold_is_a_line_with_its_name():
     axes = Figure().subplots()
-    plot_thresholds(axes, make_curves(), make_runs(), arm_looks(ARMS))
+    plot_thresholds(axes, make_curves(), make_runs(), arm_looks(ARMS), 0.4)
     assert [line for line in axes.lines if list(line.get_xdata()) == [0.4, 0.4]]
     assert [text.get_text() for text in axes.texts] == ["report's 0.4"]
 

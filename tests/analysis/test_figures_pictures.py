@@ -26,9 +26,8 @@ from tests.analysis.figure_frames import (
 )
 from tests.analysis.test_figures_images import png
 
+FIRST = ["differences", "test_dice"]
 WHOLE = [
-    "test_dice",
-    "differences",
     "time",
     "compute",
     "threshold",
@@ -67,7 +66,12 @@ def pictures():
 
 
 def test_an_ablation_has_the_reports_pair_and_every_other_picture(pictures):
-    assert list(pictures) == ["fig06_small_loss", "fig07_small_dice", *(f"small_{what}" for what in WHOLE)]
+    assert list(pictures) == [
+        *(f"small_{what}" for what in FIRST),
+        "fig06_small_loss",
+        "fig07_small_dice",
+        *(f"small_{what}" for what in WHOLE),
+    ]
 
 
 def test_every_caption_says_n_the_interval_or_that_there_is_none_and_the_data(pictures):
@@ -97,7 +101,7 @@ def test_an_arm_has_one_colour_in_all_pictures(pictures):
 
 def test_pairs_of_some_arms_are_followed_by_the_curves_of_all():
     made, notes = make_all(("fast", "middle", "slow"), figures=((6, 7), (8, 9)))
-    assert names(made)[:6] == [
+    assert names(made)[2:8] == [
         "fig06_small_loss",
         "fig07_small_dice",
         "fig08_small_loss",
@@ -105,7 +109,7 @@ def test_pairs_of_some_arms_are_followed_by_the_curves_of_all():
         "small_loss",
         "small_dice",
     ]
-    assert [line_of(made[4].figure.axes[0], arm).get_color() for arm in ("fast", "middle", "slow")] == [
+    assert [line_of(made[6].figure.axes[0], arm).get_color() for arm in ("fast", "middle", "slow")] == [
         look(position).colour for position in range(3)
     ]
     assert notes == []
@@ -113,7 +117,7 @@ def test_pairs_of_some_arms_are_followed_by_the_curves_of_all():
 
 def test_single_numbers_are_the_sheet_and_the_printed_results():
     made, _ = make_all(figures=((1,), (4,), (18,)))
-    assert names(made)[:5] == [
+    assert names(made)[2:7] == [
         "fig01_small_predictions",
         "fig04_small_test",
         "fig18_small_test",
@@ -125,7 +129,7 @@ def test_single_numbers_are_the_sheet_and_the_printed_results():
 def test_what_is_missing_is_left_out_and_said():
     empty = pd.DataFrame()
     made, notes = make_all(images=empty, curves=empty, sheets={}, figures=((1,),))
-    assert names(made) == [f"small_{what}" for what in ("loss", "dice", *WHOLE[:4], "variation")]
+    assert names(made) == [f"small_{what}" for what in (*FIRST, "loss", "dice", "time", "compute", "variation")]
     assert notes == [
         "fig01_small_predictions is left out: the run of fast, seed 1 has kept no such sheet.",
         "small_threshold is left out: no finished run has a threshold curve.",
@@ -149,12 +153,12 @@ def test_a_figure_of_an_arm_that_is_gone_is_left_out():
     changed = type(definition)(**{**vars(definition), "figures": (gone,)})
     arguments = (make_runs(), make_epochs(), make_images(), make_curves(), [], SHEETS, "", CONTEXT)
     made, notes = ablation_pictures(changed, *arguments)
-    assert notes[:2] == [
+    assert notes[1:3] == [
         f"fig0{number} is left out: the ablation has no arm lost." for number in ("2_small_loss", "3_small_dice")
     ]
-    assert names(made)[:2] == ["small_loss", "small_dice"]
+    assert names(made)[1:3] == ["small_loss", "small_dice"]
     more = type(definition)(**{**vars(definition), "figures": (type(gone)((2, 3), (*ARMS, "lost")),)})
-    assert names(ablation_pictures(more, *arguments)[0])[:2] == ["small_loss", "small_dice"]
+    assert names(ablation_pictures(more, *arguments)[0])[1:3] == ["small_loss", "small_dice"]
 
 
 def test_runs_of_an_arm_that_is_gone_are_not_drawn():
@@ -178,7 +182,7 @@ def test_36_arms_with_long_names_are_drawn_inside_the_figure():
     arms = tuple(f"exponential decay of 0.{number:03d} after a warm-up" for number in range(36))
     frames = {"runs": make_runs(arms, (1,)), "epochs": make_epochs(arms, (1,)), "sheets": {}}
     made, _ = make_all(arms, figures=(), images=make_images(arms, (1,)), curves=make_curves(arms, (1,)), **frames)
-    assert names(made) == [f"small_{what}" for what in ("loss", "dice", *WHOLE[:-2])]
+    assert names(made) == [f"small_{what}" for what in (*FIRST, "loss", "dice", *WHOLE[:-2])]
     for picture in made:
         for legend in picture.figure.legends:
             box = legend.get_window_extent()
@@ -266,13 +270,13 @@ def test_test_against_validation_over_all_ablations():
         in picture.caption
     )
     left, right = picture.figure.axes
-    assert list(line_of(left, "small").get_ydata()) == pytest.approx(runs["test/dice_per_image"])
+    assert list(line_of(left, "small").get_ydata()) == pytest.approx(runs["test_at_0.5/dice_per_image"])
     assert list(line_of(right, "other").get_ydata()) == pytest.approx(np.ones(6))
     assert line_of(left, "small").get_marker() != line_of(left, "other").get_marker()
 
 
 def test_runs_that_are_all_the_same_have_no_rank_correlation():
-    runs = make_runs().assign(**{"test/dice_per_image": 0.5})
+    runs = make_runs().assign(**{"test_at_0.5/dice_per_image": 0.5})
     (picture,), _ = overall_pictures({"small": runs}, CONTEXT)  # a warning would be an error
     assert "standard deviation" in picture.caption and "rank correlation" not in picture.caption
 

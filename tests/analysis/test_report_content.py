@@ -4,56 +4,26 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.definition import read_definitions
+from analysis.notes import hash_claims
 from analysis.numbers import join, mean_and_spread, number, runs_of, setting, signed
 from analysis.reporting import deviations
-from analysis.reporting.claims import count_verdicts, describe_counts, hash_claims
+from analysis.reporting.claims import count_verdicts, describe_counts
 from analysis.reporting.deviations import find_deviations
-from analysis.reporting.gather import choose_run, load_material
+from analysis.reporting.gather import choose_run
 from analysis.reporting.images import images_table
 from analysis.reporting.integrity import describe_comparison
 from analysis.reporting.methods import describe_methods
 from analysis.reporting.sections import claims_of, section_order
 from analysis.reporting.tables import arms_table, results_table, seeds_table
 from analysis.reporting.topics import common, departures
-from analysis.results import make_client
 from segcore.ablation import load_ablation
 from segcore.plan import digest
-from tests.analysis.conftest import EXPERIMENTS
-
-FILES, _ = read_definitions(EXPERIMENTS)
-
-
-@pytest.fixture(scope="module")
-def load(results_project):
-    """A function that loads the material of an ablation; each once."""
-    loaded = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(results_project)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        client = make_client()
-
-        def load(name):
-            if name not in loaded:
-                loaded[name] = load_material(client, f"{name}-demo", None, FILES)
-            return loaded[name]
-
-        yield load
+from tests.analysis.conftest import EXPERIMENTS, FILES, changed
 
 
 @pytest.fixture
 def lr_sweep(load):
     return load("lr_sweep")
-
-
-def changed(material, **columns):
-    """The material with other values in the runs: {column: {(arm, seed): value}}."""
-    runs = material.results.runs.copy()
-    for column, values in columns.items():
-        runs[column] = runs[column].astype(object)
-        for (arm, seed), value in values.items():
-            runs.loc[(runs["arm"] == arm) & (runs["seed"] == seed), column] = value
-    return replace(material, results=replace(material.results, runs=runs))
 
 
 def findings(title, *materials):

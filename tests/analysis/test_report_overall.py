@@ -49,6 +49,7 @@ def make(name, dice, *, experiment=None, section=None, title=None, data="da7a", 
                 "val/dice_per_image": 0.0,
                 "train_seconds": 60.0,
                 "test/dice_per_image": value + 0.01,
+                "test_at_0.5/dice_per_image": value + 0.01,
                 **dict.fromkeys(ABSENT),
                 **columns,
             }
@@ -75,7 +76,10 @@ DICE = {"a": (0.60, 0.62), "b": (0.70, 0.72), "c": (0.80, 0.82), "d": (0.90, 0.9
 def fail(material, arm, seed):
     """The material with one run that failed."""
     runs = material.results.runs
-    runs.loc[(runs["arm"] == arm) & (runs["seed"] == seed), ["state", "test/dice_per_image"]] = ["failed", float("nan")]
+    runs.loc[(runs["arm"] == arm) & (runs["seed"] == seed), ["state", "test_at_0.5/dice_per_image"]] = [
+        "failed",
+        float("nan"),
+    ]
     return material
 
 

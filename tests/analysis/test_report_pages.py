@@ -148,9 +148,10 @@ def test_latex_rows_have_as_many_cells_as_columns(report):
     text = (report / "tables" / "hostile_results.tex").read_text()
     columns = re.search(r"\\begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", text)[1]
     rows = [line for line in text.splitlines() if line.endswith(r" \\") and "shortstack" not in line]
-    assert len(rows) == 2
+    assert len(rows) == 3
     for row in rows:
         assert len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1
     assert r"a\textbar{}b\_c \& 100\% \#1 \$x\$ \textbackslash{}y \{z\} & " in rows[0]
+    assert rows[2].startswith("(every pixel pet) & 0.")
     assert rows[1].startswith(r"\textless{}script\textgreater{}alert(1)\textless{}/script\textgreater{} & ")
     assert "{array,booktabs,graphicx}" in text and r"\toprule" in text and r"\bottomrule" in text

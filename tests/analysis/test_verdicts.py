@@ -295,4 +295,4 @@ def test_every_metric_has_its_sentences(metric, ratio):
 
 def test_a_tie_is_called_so():
     verdict = judge_one(runs_of(A=[0.85, 0.86, 0.85], B=[0.86, 0.85, 0.85]))
-    assert verdict.sentence.startswith("A and B do not differ in their test per-image Dice on average (95 % interval -")
+    assert verdict.sentence.startswith("A and B come to the same test per-image Dice on average (95 % interval -")

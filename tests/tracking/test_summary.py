@@ -31,7 +31,8 @@ def test_a_report_is_one_run_that_says_the_verdicts(client: MlflowClient, experi
     run_id = deliver_summary("lr_sweep", report, ["A beats B.", "B equals C."], "source 1", client)
     run = client.get_run(run_id)
     assert (run.info.run_name, run.info.status, run.data.tags["summary"]) == ("report", "FINISHED", "true")
-    assert run.data.tags["mlflow.note.content"] == "- A beats B.\n- B equals C."
+    assert run.data.tags["mlflow.note.content"].endswith("\n\n- A beats B.\n- B equals C.")
+    assert "`index.html` under *Artifacts*" in run.data.tags["mlflow.note.content"]
     assert not {"arm", "seed", "plan"} & set(run.data.tags)
     assert (run.data.params, run.data.metrics) == ({}, {})
     assert artifacts(client, run_id) == {"index.html": "first", "figures/old.png": "old"}
