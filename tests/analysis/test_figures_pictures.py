@@ -27,16 +27,7 @@ from tests.analysis.figure_frames import (
 from tests.analysis.test_figures_images import png
 
 FIRST = ["differences", "test_dice"]
-WHOLE = [
-    "time",
-    "compute",
-    "threshold",
-    "per_image",
-    "breeds",
-    "variation",
-    "worst",
-    "best",
-]
+WHOLE = ["time", "compute", "threshold", "per_image", "breeds", "variation", "worst", "best"]
 SHEETS = {name: png() for name in ("worst", "best", "tenth_batches")}
 
 
