@@ -73,4 +73,4 @@ def select(part: Part, indices: Sequence[int]) -> Part:
     """The part's images of these indices, in the order given."""
     rows = list(indices)
     names, breeds = tuple(part.names[row] for row in rows), tuple(part.breeds[row] for row in rows)
-    return Part(names, breeds, part.images_NHW3[rows], part.codes_NHW[rows])
+    return Part(names, breeds, part.pixels_NHW4[rows])

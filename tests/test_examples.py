@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from segcore.data import Border, EvaluationLoader, Part
+from segcore.data import Border, EvaluationLoader, Part, pack
 from segcore.evaluation import evaluate
 from segcore.examples import example_sheets, predict_rows, select
 from segcore.metrics import dice
@@ -20,7 +20,7 @@ def part() -> Part:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
     codes = generator.integers(1, 4, (12, 32, 32), dtype=np.uint8)
-    return Part(tuple(f"cat_{number}" for number in range(12)), ("cat",) * 12, images, codes)
+    return Part(tuple(f"cat_{number}" for number in range(12)), ("cat",) * 12, pack(images, codes))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from segcore.data.reading import Pixels, UnreadableError, read_item
 from segcore.errors import UserError
 
 # Raised when the meaning of the cached bytes changes.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PARTS = ("train", "validation", "test")
 # Batch norm cannot train on a single image.
 SMALLEST = {"train": 2, "validation": 1, "test": 1}
@@ -37,17 +37,31 @@ class Skipped:
 class Part:
     """One part of a dataset: N items in file order.
 
-    images_NHW3: memory-mapped uint8, RGB.  codes_NHW: memory-mapped uint8, 1 pet, 2 background, 3 border.
+    pixels_NHW4: memory-mapped uint8: red, green, blue, and the mask's code, 1 pet, 2 background, 3 border.
     breeds: None where unknown.
     """
 
     names: tuple[str, ...]
     breeds: tuple[str | None, ...]
-    images_NHW3: Pixels
-    codes_NHW: Pixels
+    pixels_NHW4: Pixels
+
+    @property
+    def images_NHW3(self) -> Pixels:
+        """The images alone."""
+        return self.pixels_NHW4[..., :3]
+
+    @property
+    def codes_NHW(self) -> Pixels:
+        """The masks' codes alone."""
+        return self.pixels_NHW4[..., 3]
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def pack(images: Pixels, codes: Pixels) -> Pixels:
+    """Images (..., H, W, 3) and their codes (..., H, W) as pixels of four bytes (..., H, W, 4)."""
+    return np.concatenate((images, codes[..., None]), axis=-1)
 
 
 @dataclass(frozen=True)
@@ -108,22 +122,19 @@ def _build(folder: Path, index: DataIndex, image_size: int, progress: Callable[[
     order = [(part, index.items[i]) for part in PARTS for i in getattr(index, part)]
     kept: dict[str, list[Item]] = {part: [] for part in PARTS}
     skipped = []
-    with (folder / "images.npy").open("wb") as images, (folder / "codes.npy").open("wb") as codes:
-        shape = (len(order), image_size, image_size)
-        sizes = [_write_header(images, (*shape, 3)), _write_header(codes, shape)]
+    with (folder / "pixels.npy").open("wb") as pixels:
+        size = _write_header(pixels, (len(order), image_size, image_size, 4))
         results = _read_all([item for _, item in order], image_size, index.mask_format)
         for done, ((part, item), result) in enumerate(zip(order, results, strict=True), start=1):
             if isinstance(result, Skipped):
                 skipped.append(result)
             else:
-                images.write(result[0].tobytes())
-                codes.write(result[1].tobytes())
+                pixels.write(pack(*result).tobytes())
                 kept[part].append(item)
             if progress is not None:
                 progress(done, len(order))
         # The rows of skipped items follow the last, unused and without content.
-        images.truncate(sizes[0])
-        codes.truncate(sizes[1])
+        pixels.truncate(size)
     parts = {part: [[item.name, item.breed] for item in items] for part, items in kept.items()}
     (folder / "index.json").write_text(json.dumps({"parts": parts, "skipped": [asdict(item) for item in skipped]}))
 
@@ -156,18 +167,17 @@ def _open(folder: Path, index: DataIndex) -> PreparedData | None:
     """The cache in `folder`, or None where it is absent or damaged."""
     try:
         content: dict[str, Any] = json.loads((folder / "index.json").read_text())
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        codes = np.load(folder / "codes.npy", mmap_mode="r")
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         parts, start = {}, 0
         for part in PARTS:
             names, breeds = zip(*content["parts"][part], strict=True) if content["parts"][part] else ((), ())
             rows = slice(start, start + len(names))
-            parts[part] = Part(names, breeds, images[rows], codes[rows])
+            parts[part] = Part(names, breeds, pixels[rows])
             start = rows.stop
         skipped = tuple(Skipped(**item) for item in content["skipped"])
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
-    if not len(images) == len(codes) == len(index.items) == start + len(skipped):
+    if not len(pixels) == len(index.items) == start + len(skipped):
         return None
     return PreparedData(index.name, index.fingerprint, parts["train"], parts["validation"], parts["test"], skipped)
 

@@ -1,15 +1,21 @@
-"""Batches for training and evaluation, made on the device from the cached uint8 pixels."""
+"""Batches for training and evaluation, made on the device from the cached uint8 pixels.
 
-from collections.abc import Iterator
+A pixel is one number of four bytes until a batch is made of it: red, green, blue and the mask's code are read, sent and
+augmented together.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from segcore.data.augment import flip, rotate
+from segcore.data.augment import flip, resample, turning_grid
 from segcore.data.cache import Part
-from segcore.data.reading import BORDER, PET, Pixels
+from segcore.data.reading import BORDER, PET
 from segcore.randomness import generator
 
 Border = Literal["pet", "background", "ignore"]
@@ -64,14 +70,16 @@ class TrainLoader:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch.  All random numbers are drawn and moved to the device before the first."""
         order_N, angles_N, flips_N = self._draw(epoch)
-        for start in range(0, self.num_images, self._batch_size):
-            rows = slice(start, min(start + self._batch_size, self.num_images))
-            pixels_N4HW = self._pixels.gather(order_N[rows])
-            if self._rotation_degrees:
-                pixels_N4HW = rotate(pixels_N4HW, angles_N[rows])
-            if self._flip_probability:
-                pixels_N4HW = flip(pixels_N4HW, flips_N[rows])
-            yield _to_batch(pixels_N4HW, self._border)
+        groups = order_N[: self.num_images].split(self._batch_size)
+        angles, flips = angles_N.split(self._batch_size), flips_N.split(self._batch_size)
+        for number, words_NHW in enumerate(self._pixels.stream(groups)):
+            yield _to_batch(self._augment(words_NHW, angles[number], flips[number]), self._border)
+
+    def _augment(self, words_NHW: Tensor, angles_N: Tensor, flips_N: Tensor) -> Tensor:
+        if self._rotation_degrees:
+            flips_N = flips_N if self._flip_probability else torch.zeros_like(flips_N)
+            return resample(words_NHW, turning_grid(angles_N, flips_N, *words_NHW.shape[1:]))
+        return flip(words_NHW, flips_N) if self._flip_probability else words_NHW
 
     def _draw(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         # Always all of them: arms without augmentation see the same order and the same streams.
@@ -97,55 +105,60 @@ class EvaluationLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         order_N = torch.arange(len(self.part), device=self._pixels.device)
-        for start in range(0, len(self.part), self._batch_size):
-            rows_N = order_N[start : start + self._batch_size]
-            yield _to_batch(self._pixels.gather(rows_N), self._border)
+        for words_NHW in self._pixels.stream(order_N.split(self._batch_size)):
+            yield _to_batch(words_NHW, self._border)
 
 
 class _Pixels:
     """A part's pixels: on the GPU as a whole where they fit well, else in the memory map."""
 
     def __init__(self, part: Part, device: torch.device) -> None:
-        self._part = part
+        self._pixels_NHW4 = part.pixels_NHW4
         self._target = device
-        self._resident: tuple[Tensor, Tensor] | None = None
+        self._resident: Tensor | None = None
         if device.type == "cuda" and _fits(part, device):
-            self._resident = (_upload(part.images_NHW3, device), _upload(part.codes_NHW, device))
+            self._resident = torch.tensor(self._pixels_NHW4, device=device).view(torch.int32).squeeze(-1)
         # Where the rows' numbers have to be.
         self.device = device if self._resident is not None else torch.device("cpu")
 
     def __len__(self) -> int:
-        return len(self._part)
+        return len(self._pixels_NHW4)
 
-    def gather(self, rows_N: Tensor) -> Tensor:
-        """Float32 (N, 4, H, W), channels last: red, green, blue in 0..255 and the code in 0..3."""
+    def stream(self, groups: Sequence[Tensor]) -> Iterator[Tensor]:
+        """For each group of rows their pixels on the device, int32 (N, H, W), a number a pixel.
+
+        From the memory map the next group is read while the last one is in use.
+        """
         if self._resident is not None:
-            images_NHW3, codes_NHW = (pixels.index_select(0, rows_N) for pixels in self._resident)
-        else:
-            rows = rows_N.numpy()
-            images_NHW3 = _move(torch.from_numpy(self._part.images_NHW3[rows]), self._target)
-            codes_NHW = _move(torch.from_numpy(self._part.codes_NHW[rows]), self._target)
-        return torch.cat((images_NHW3, codes_NHW.unsqueeze(-1)), dim=-1).permute(0, 3, 1, 2).float()
+            for rows_N in groups:
+                yield self._resident.index_select(0, rows_N)
+            return
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pixels") as pool:
+            staged = [pool.submit(self._read, rows_N) for rows_N in groups[:1]]
+            for following in [*groups[1:], None]:
+                words_NHW = staged.pop().result()
+                if following is not None:
+                    staged.append(pool.submit(self._read, following))
+                yield words_NHW.to(self._target, non_blocking=True)
+
+    def _read(self, rows_N: Tensor) -> Tensor:
+        """Rows of the memory map in the host's memory, pinned where a GPU copies from it."""
+        shape = (len(rows_N), *self._pixels_NHW4.shape[1:3])
+        words_NHW = torch.empty(shape, dtype=torch.int32, pin_memory=self._target.type == "cuda")
+        into_NHW4 = words_NHW.numpy().view(np.uint8).reshape(*shape, 4)
+        np.take(self._pixels_NHW4, rows_N.numpy(), axis=0, out=into_NHW4, mode="clip")
+        return words_NHW
 
 
 def _fits(part: Part, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
-    return part.images_NHW3.nbytes + part.codes_NHW.nbytes <= RESIDENT_FRACTION * free
+    return part.pixels_NHW4.nbytes <= RESIDENT_FRACTION * free
 
 
-def _upload(pixels: Pixels, device: torch.device) -> Tensor:
-    return torch.tensor(pixels, dtype=torch.uint8, device=device)
-
-
-def _move(pixels: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cpu":
-        return pixels
-    return pixels.pin_memory().to(device, non_blocking=True)
-
-
-def _to_batch(pixels_N4HW: Tensor, border: Border) -> Batch:
-    images_N3HW = (pixels_N4HW[:, :3] / 255).contiguous(memory_format=torch.channels_last)
-    codes_N1HW = pixels_N4HW[:, 3:]
+def _to_batch(words_NHW: Tensor, border: Border) -> Batch:
+    bytes_NHW4 = words_NHW.unsqueeze(-1).view(torch.uint8)
+    images_N3HW = (bytes_NHW4[..., :3] / 255).permute(0, 3, 1, 2)
+    codes_N1HW = bytes_NHW4[..., 3].unsqueeze(1)
     pet_N1HW = codes_N1HW == PET
     if border == "pet":
         pet_N1HW |= codes_N1HW == BORDER

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from segcore import build
 from segcore.config import RunConfig, nest
-from segcore.data import Part, PreparedData
+from segcore.data import Part, PreparedData, pack
 from segcore.execution import worker
 from segcore.execution.costs import memory_needed, unknown_kinds
 from segcore.execution.folder import RunFolder, make_runs_folder
@@ -146,7 +146,7 @@ def random_part(generator: np.random.Generator, size: int, image_size: int) -> P
     """Random pixels and trimap codes."""
     images = generator.integers(0, 256, (size, image_size, image_size, 3), dtype=np.uint8)
     codes = generator.integers(1, 4, (size, image_size, image_size), dtype=np.uint8)
-    return Part(tuple(map(str, range(size))), (None,) * size, images, codes)
+    return Part(tuple(map(str, range(size))), (None,) * size, pack(images, codes))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def test_parts_hold_the_pixels_of_their_names(tmp_path: Path, make_pets: Make, f
         np.testing.assert_allclose(reds(part), [10 * int(name[2:]) for name in part.names], atol=3)
         np.testing.assert_array_equal(part.codes_NHW, np.broadcast_to([1, 1, 2, 2], (len(part), 4, 4)))
         assert list(part.names) == sorted(part.names)
-        assert isinstance(part.images_NHW3, np.memmap)
+        assert isinstance(part.pixels_NHW4, np.memmap)
         assert part.images_NHW3.dtype == np.uint8
 
 
@@ -63,7 +63,7 @@ def test_what_is_prepared_is_found_without_decoding(
     assert found is not None and found.train.names == data.train.names
     assert find_prepared(index, image_size=8, cache_dir=tmp_path / "cache") is None
     assert len(decodes) == 10
-    pixels = sum(part.images_NHW3.nbytes + part.codes_NHW.nbytes for part in (data.train, data.validation, data.test))
+    pixels = sum(part.pixels_NHW4.nbytes for part in (data.train, data.validation, data.test))
     assert cache_bytes(index, 4) == pixels
 
 
@@ -90,7 +90,7 @@ def test_changed_data_is_decoded_anew(tmp_path: Path, make_pets: Make, find: Fin
 def test_a_damaged_cache_is_rebuilt(tmp_path: Path, make_pets: Make, find: Find, damage: str) -> None:
     index = find(make_pets(tmp_path / "pets"))
     expected = reds(prepare(index, tmp_path / "cache").train)
-    images = next((tmp_path / "cache").glob("*/images.npy"))
+    images = next((tmp_path / "cache").glob("*/pixels.npy"))
     listing = images.with_name("index.json")
     if damage == "short":
         os.truncate(images, images.stat().st_size - 1)
@@ -103,7 +103,7 @@ def test_a_damaged_cache_is_rebuilt(tmp_path: Path, make_pets: Make, find: Find,
     elif damage == "half an index":
         listing.write_text(listing.read_text()[:40])
     else:
-        np.save(images, np.zeros((3, 4, 4, 3), np.uint8))
+        np.save(images, np.zeros((3, 4, 4, 4), np.uint8))
     assert reds(prepare(index, tmp_path / "cache").train) == expected
     assert not list((tmp_path / "cache").glob("*.partial"))
 

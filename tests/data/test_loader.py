@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from segcore.data import Batch, Border, EvaluationLoader, Part, TrainLoader
+from segcore.data import Batch, Border, EvaluationLoader, Part, TrainLoader, pack
 from segcore.data import loader as loader_module
 
 CPU = torch.device("cpu")
@@ -17,7 +17,7 @@ def make_part(size: int, side: int = 8) -> Part:
     images[..., 1] = 1 + np.arange(side)
     images[..., 2] = 1 + np.arange(side)[:, None]
     codes = np.broadcast_to((1 + np.arange(side) % 3).astype(np.uint8), (size, side, side)).copy()
-    return Part(tuple(f"a_{i}" for i in range(size)), (None,) * size, images, codes)
+    return Part(tuple(f"a_{i}" for i in range(size)), (None,) * size, pack(images, codes))
 
 
 def make_loader(part: Part, **changes: Any) -> TrainLoader:
