@@ -11,6 +11,7 @@ cache.
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ from benchmarks.pictures import find_pictures
 from segcore import build
 from segcore.data import loader as loading
 from segcore.data.augment import resample, turning_grid
+from segcore.execution.local import worker_environment
 
 
 def exhaust(batches: Iterable[Any], device: torch.device) -> None:
@@ -73,7 +75,10 @@ def time_parts(work: Work, repeats: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print images a second of both ways, their ratio, and the parts."""
+    """Print images a second of both ways, their ratio, and the parts; with the allocator's settings of a worker."""
+    environment = worker_environment("auto")
+    if environment["GLIBC_TUNABLES"] != os.environ.get("GLIBC_TUNABLES"):
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.data_way", *sys.argv[1:]], environment)  # noqa: S606
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data_way", description=__doc__.splitlines()[0])
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)

@@ -167,7 +167,8 @@ def _open(folder: Path, index: DataIndex) -> PreparedData | None:
     """The cache in `folder`, or None where it is absent or damaged."""
     try:
         content: dict[str, Any] = json.loads((folder / "index.json").read_text())
-        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        # Copied on writing, which nobody does, because PyTorch takes no memory that is read-only.
+        pixels = np.load(folder / "pixels.npy", mmap_mode="c")
         parts, start = {}, 0
         for part in PARTS:
             names, breeds = zip(*content["parts"][part], strict=True) if content["parts"][part] else ((), ())

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,41 +112,41 @@ class _Pixels:
     """A part's pixels: on the GPU as a whole where they fit well, else in the memory map."""
 
     def __init__(self, part: Part, device: torch.device) -> None:
-        self._pixels_NHW4 = part.pixels_NHW4
+        self._words_NHW = torch.from_numpy(part.pixels_NHW4).view(torch.int32).squeeze(-1)
         self._target = device
-        self._resident: Tensor | None = None
-        if device.type == "cuda" and _fits(part, device):
-            self._resident = torch.tensor(self._pixels_NHW4, device=device).view(torch.int32).squeeze(-1)
+        self._resident = device.type == "cuda" and _fits(part, device)
+        if self._resident:
+            self._words_NHW = self._words_NHW.to(device)
         # Where the rows' numbers have to be.
-        self.device = device if self._resident is not None else torch.device("cpu")
+        self.device = self._words_NHW.device
 
     def __len__(self) -> int:
-        return len(self._pixels_NHW4)
+        return len(self._words_NHW)
 
     def stream(self, groups: Sequence[Tensor]) -> Iterator[Tensor]:
         """For each group of rows their pixels on the device, int32 (N, H, W), a number a pixel.
 
-        From the memory map the next group is read while the last one is in use.
+        For a GPU that cannot hold them all the next group is read and pinned while the last one is in use.
         """
-        if self._resident is not None:
-            for rows_N in groups:
-                yield self._resident.index_select(0, rows_N)
-            return
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pixels") as pool:
-            staged = [pool.submit(self._read, rows_N) for rows_N in groups[:1]]
-            for following in [*groups[1:], None]:
-                words_NHW = staged.pop().result()
-                if following is not None:
-                    staged.append(pool.submit(self._read, following))
-                yield words_NHW.to(self._target, non_blocking=True)
+        if self._target.type == "cpu":
+            # Not index_select, nor NumPy: they copy whole rows past the processor's caches, where the next step looks
+            # for them, which makes that three times as slow.
+            yield from (self._words_NHW[rows_N] for rows_N in groups)
+        elif self._resident:
+            yield from (self._words_NHW.index_select(0, rows_N) for rows_N in groups)
+        else:
+            with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pixels") as pool:
+                staged = [pool.submit(self._pin, rows_N) for rows_N in groups[:1]]
+                for following in [*groups[1:], None]:
+                    words_NHW = staged.pop().result()
+                    if following is not None:
+                        staged.append(pool.submit(self._pin, following))
+                    yield words_NHW.to(self._target, non_blocking=True)
 
-    def _read(self, rows_N: Tensor) -> Tensor:
-        """Rows of the memory map in the host's memory, pinned where a GPU copies from it."""
-        shape = (len(rows_N), *self._pixels_NHW4.shape[1:3])
-        words_NHW = torch.empty(shape, dtype=torch.int32, pin_memory=self._target.type == "cuda")
-        into_NHW4 = words_NHW.numpy().view(np.uint8).reshape(*shape, 4)
-        np.take(self._pixels_NHW4, rows_N.numpy(), axis=0, out=into_NHW4, mode="clip")
-        return words_NHW
+    def _pin(self, rows_N: Tensor) -> Tensor:
+        """Rows of the memory map, in memory that a GPU copies from by itself."""
+        pinned_NHW = torch.empty(len(rows_N), *self._words_NHW.shape[1:], dtype=torch.int32, pin_memory=True)
+        return torch.index_select(self._words_NHW, 0, rows_N, out=pinned_NHW)
 
 
 def _fits(part: Part, device: torch.device) -> bool:
@@ -156,11 +155,12 @@ def _fits(part: Part, device: torch.device) -> bool:
 
 
 def _to_batch(words_NHW: Tensor, border: Border) -> Batch:
-    bytes_NHW4 = words_NHW.unsqueeze(-1).view(torch.uint8)
-    images_N3HW = (bytes_NHW4[..., :3] / 255).permute(0, 3, 1, 2)
-    codes_N1HW = bytes_NHW4[..., 3].unsqueeze(1)
-    pet_N1HW = codes_N1HW == PET
-    if border == "pet":
-        pet_N1HW |= codes_N1HW == BORDER
+    """Images and masks of pixels that are one number each: from the lowest byte up red, green, blue, code."""
+    images_NHW3 = torch.empty(*words_NHW.shape, 3, device=words_NHW.device)
+    for channel in range(3):  # of whole planes, twice as fast as a slice of bytes
+        images_NHW3[..., channel] = words_NHW >> 8 * channel & 255
+    codes_N1HW = (words_NHW >> 24 & 255).unsqueeze(1)
+    # Pet and border, 1 and 3, have the lowest bit set; background, 2, and what rotation fills in, 0, have not.
+    pet_N1HW = codes_N1HW & 1 if border == "pet" else codes_N1HW == PET
     valid_N1HW = codes_N1HW != BORDER if border == "ignore" else None
-    return Batch(images_N3HW, pet_N1HW.float(), valid_N1HW)
+    return Batch(images_NHW3.div_(255).permute(0, 3, 1, 2), pet_N1HW.float(), valid_N1HW)
