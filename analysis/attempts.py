@@ -16,8 +16,8 @@ STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted", "
 KNOWN_STATES = (*STATES.values(), "diverged", "missing")
 # What a plan does not depend on: where and how a run is computed, or how its data is found (segcore.plan).
 WITHOUT_EFFECT = (
-    *("execution", "evaluation.batch_size", "data.root", "data.format", "data.download", "data.synthetic_images"),
-    *("data.max_skipped_fraction", "data.cache_dir"),
+    *("execution", "evaluation.batch_size", "trainer.compile", "data.root", "data.format", "data.download"),
+    *("data.synthetic_images", "data.max_skipped_fraction", "data.cache_dir"),
 )
 # Settings that a choice elsewhere switches off: the key that decides, and what leaves them on (segcore.config).
 USED_WITH = {

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def finish(step: Callable[[], object], device: torch.device) -> None:
+    """A step, until the device has done it."""
+    step()
+    synchronise(device)
+
+
 def time_parts(work: Work, repeats: int) -> dict[str, float]:
     """Milliseconds an image of each step of the suite's way, on one batch."""
     config, device = suite.configure(work), work.torch_device
@@ -67,9 +74,8 @@ def time_parts(work: Work, repeats: int) -> dict[str, float]:
     }
 
     def timed(step: Callable[[], object]) -> float:
-        step()
-        synchronise(device)
-        return 1e3 * statistics.median(seconds_of(lambda: (step(), synchronise(device))) for _ in range(repeats))
+        finish(step, device)
+        return 1e3 * statistics.median(seconds_of(lambda: finish(step, device)) for _ in range(repeats))
 
     return {name: timed(step) / len(rows_N) for name, step in steps.items()}
 
@@ -109,9 +115,9 @@ def main() -> None:
         ours = build.build_train_loader(config, suite.load(work, config).train, device)
         seconds: dict[str, list[float]] = {"recipe": [], "suite": []}
         for repeat in range(arguments.repeats + 1):
-            ways = {"recipe": lambda: exhaust(recipe, device), "suite": lambda n=repeat: exhaust(ours.epoch(n), device)}
-            for name, way in ways.items():
-                seconds[name].append(seconds_of(way))
+            ways: dict[str, Iterable[Any]] = {"recipe": recipe, "suite": ours.epoch(repeat)}
+            for name, batches in ways.items():
+                seconds[name].append(seconds_of(partial(exhaust, batches, device)))
         rates = {name: len(names) / statistics.median(times[1:]) for name, times in seconds.items()}
         ratio = statistics.median(a / b for a, b in zip(seconds["recipe"][1:], seconds["suite"][1:], strict=True))
         parts = time_parts(replace(work, validation=names[:1]), 20 * arguments.repeats)

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from segcore.checkpoint import read_checkpoint
+from segcore.compilation import Network, compile_network, find_compiler, pays, require_compiler
 from segcore.config import RunConfig
 from segcore.data import (
     DataIndex,
@@ -23,9 +24,13 @@ from segcore.data import (
 )
 from segcore.errors import UserError
 from segcore.losses import LOSSES
-from segcore.models import MODELS
+from segcore.models import MODELS, count_gflops
 from segcore.optim import OPTIMIZERS, SCHEDULERS, with_warmup
 from segcore.randomness import derive_seed
+from segcore.stored_settings import parse_stored
+
+# Pixels of an evaluation step.  A CPU is no faster with more, and needs the memory; a GPU is busy with so many.
+EVALUATION_PIXELS = {"cpu": 8 * 256 * 256, "cuda": 128 * 256 * 256}
 
 
 def resolve_device(config: RunConfig) -> torch.device:
@@ -66,6 +71,13 @@ def has_native_bfloat16() -> bool:
         return False
     cpuinfo = Path("/proc/cpuinfo")
     return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text()
+
+
+def resolve_evaluation_batch(config: RunConfig, device: torch.device) -> int:
+    """Images of an evaluation step: the setting, or what `auto` means at this image size on the device."""
+    if config.evaluation.batch_size != "auto":
+        return config.evaluation.batch_size
+    return max(1, EVALUATION_PIXELS[device.type] // config.data.image_size**2)
 
 
 def why_unavailable(config: RunConfig, device: torch.device) -> str | None:
@@ -116,9 +128,8 @@ def build_train_loader(config: RunConfig, part: Part, device: torch.device) -> T
 
 def build_evaluation_loader(config: RunConfig, part: Part, device: torch.device) -> EvaluationLoader:
     """Batches in file order, of the evaluation's own size."""
-    return EvaluationLoader(
-        part, batch_size=config.evaluation.batch_size, device=device, border=config.data.border
-    )  # fmt: skip
+    batch_size = resolve_evaluation_batch(config, device)
+    return EvaluationLoader(part, batch_size=batch_size, device=device, border=config.data.border)
 
 
 def build_model(config: RunConfig, device: torch.device) -> nn.Module:
@@ -128,6 +139,25 @@ def build_model(config: RunConfig, device: torch.device) -> nn.Module:
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = MODELS[config.model.name](in_channels=3, out_channels=1)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def resolve_compile(config: RunConfig, device: torch.device, num_images: int) -> bool:
+    """Whether the network is compiled: the setting, or what `auto` means for a training on so many images.
+
+    Raises UserError where it has to be and cannot.
+    """
+    if config.trainer.compile == "auto":
+        gflops = count_gflops(config.model.name, config.data.image_size)
+        return pays(gflops, num_images, config.trainer.epochs, device) and find_compiler() is not None
+    if config.trainer.compile:
+        require_compiler()
+    return config.trainer.compile
+
+
+def build_forward(config: RunConfig, model: nn.Module, device: torch.device, num_images: int) -> Network:
+    """What a training step calls: the network, or the same compiled for full batches."""
+    is_compiled = resolve_compile(config, device, num_images)
+    return compile_network(model, config.data.batch_size) if is_compiled else model
 
 
 def build_loss(config: RunConfig) -> nn.Module:
@@ -163,7 +193,7 @@ def load_model(path: Path, device: torch.device) -> tuple[nn.Module, RunConfig, 
     """
     tensors, metadata = read_checkpoint(path)
     try:
-        config = RunConfig.model_validate(metadata["settings"])
+        config = parse_stored(metadata["settings"])
         model = build_model(config, torch.device("cpu"))
         model.load_state_dict(tensors)
     except (ValidationError, RuntimeError) as error:

@@ -85,12 +85,13 @@ class TrainerSettings(Settings):
     epochs: Count = Field(description="passes over the training images")
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(description="autocast type of a step")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(description="largest gradient norm; null does not clip")
+    compile: Literal["auto"] | bool = Field(description="compile the network; auto: where the training is long enough")
 
 
 class EvaluationSettings(Settings):
     """How a trained network is tested."""
 
-    batch_size: Count = Field(description="images a step; no metric depends on it")
+    batch_size: Literal["auto"] | Count = Field(description="images a step; no metric depends on it")
     threshold: Literal["validation"] | Fraction = Field(description="validation: the best one on validation images")
 
 
@@ -128,7 +129,6 @@ USED_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "data.test_fraction": ("data.format", ("folders",)),
     "data.border": ("data.format", ("pets", "synthetic")),
 }
-
 
 # Names that other tools give to settings, and that are spelt too differently to be found.
 ALIASES = {"learning_rate": "optimizer.lr", "num_epochs": "trainer.epochs", "max_epochs": "trainer.epochs"}
@@ -170,13 +170,14 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 def nearest(word: str, choices: Iterable[str]) -> str:
     """'; did you mean X?' where one of the choices is spelt like `word`, else the empty text."""
     choices = list(choices)
-    if word.rpartition(".")[2] in ALIASES and ALIASES[word.rpartition(".")[2]] in choices:
-        return f"; did you mean {ALIASES[word.rpartition('.')[2]]}?"
+    last = word.rpartition(".")[2]
+    if last in ALIASES and ALIASES[last] in choices:
+        return f"; did you mean {ALIASES[last]}?"
     folded = {choice.casefold(): choice for choice in choices}
     close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
     matches = [folded[match] for match in close]
     if not matches:  # a right name in the wrong group, or without its group
-        matches = [choice for choice in choices if choice.rpartition(".")[2] == word.rpartition(".")[2]][:1]
+        matches = [choice for choice in choices if choice.rpartition(".")[2] == last][:1]
     return f"; did you mean {matches[0]}?" if matches else ""
 
 
@@ -287,10 +288,8 @@ def check_together(config: RunConfig, sources: Mapping[str, str], problems: Prob
         )
     scheduler, epochs = config.scheduler, config.trainer.epochs
     if scheduler.warmup_epochs >= epochs:
-        problems.add(
-            sources["scheduler.warmup_epochs"],
-            f"scheduler.warmup_epochs = {scheduler.warmup_epochs} must be below trainer.epochs = {epochs}",
-        )
+        message = f"scheduler.warmup_epochs = {scheduler.warmup_epochs} must be below trainer.epochs = {epochs}"
+        problems.add(sources["scheduler.warmup_epochs"], message)
     if scheduler.name == "cosine" and scheduler.eta_min > config.optimizer.lr:
         problems.add(
             sources["scheduler.eta_min"],

@@ -24,6 +24,7 @@ from segcore.build import (
     build_index,
     load_model,
     resolve_device,
+    resolve_evaluation_batch,
     resolve_threads,
 )
 from segcore.command_line import (
@@ -213,7 +214,7 @@ def track_rows(tested: Tested, model: nn.Module, device: torch.device) -> Iterat
         tested.data.test,
         threshold=tested.threshold,
         border=tested.config.data.border,
-        batch_size=tested.config.evaluation.batch_size,
+        batch_size=resolve_evaluation_batch(tested.config, device),
         device=device,
     )
     yield from track(rows, total=len(tested.data.test), description="masks", console=Console(stderr=True))

@@ -17,6 +17,7 @@ RECIPE_VERSION = 1
 WITHOUT_EFFECT = (
     "execution",
     "evaluation.batch_size",
+    "trainer.compile",
     "data.root",
     "data.format",
     "data.download",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -53,6 +53,7 @@ class Trainer:
     precision: float32, float16 (with a gradient scaler) or bfloat16, the type that autocast chooses.
     clip_norm: the largest norm of all gradients together; None does not clip.
     on_step: called before each step with the epoch and the number of steps done in it.
+    forward: what makes logits of images in a training step, the model's weights in it: the model itself, or compiled.
     """
 
     model: nn.Module
@@ -66,6 +67,7 @@ class Trainer:
     precision: str = "float32"
     clip_norm: float | None = None
     on_step: Callable[[int, int], None] = lambda epoch, step: None
+    forward: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
@@ -102,12 +104,13 @@ class Trainer:
         The host never waits for the device inside: losses are summed there, and read once at the end.
         """
         self.model.train()
+        forward = self.forward or self.model
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for step, batch in enumerate(self.data.epoch(epoch)):
             self.on_step(epoch, step)
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast(self.device.type, AUTOCAST_TYPES[self.precision], enabled=self.precision != "float32"):
-                logits = self.model(batch.images_N3HW)
+                logits = forward(batch.images_N3HW)
             loss = self.loss(logits, batch.masks_N1HW, batch.valid_N1HW)
             self.scaler.scale(loss).backward()
             if self.clip_norm is not None:

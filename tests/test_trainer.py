@@ -70,6 +70,15 @@ def test_a_record_an_epoch_with_the_rate_of_that_epoch():
     }  # fmt: skip
 
 
+def test_a_step_takes_the_forward_that_it_is_given_and_validation_the_model():
+    seen = []
+    trainer = make_trainer(epochs=1)
+    trainer.forward = lambda images: seen.append(len(images)) or trainer.model(images)
+    plain, given = list(make_trainer(epochs=1).fit()), list(trainer.fit())
+    assert seen == [2, 2]
+    assert given[0].metrics["train/loss"] == plain[0].metrics["train/loss"]
+
+
 def test_the_training_loss_is_the_mean_of_the_batches_before_their_steps():
     trainer = make_trainer(epochs=1)
     model = nn.Conv2d(3, 1, kernel_size=1)

@@ -8,7 +8,10 @@ from analysis.reporting.material import Material
 from analysis.reporting.tables import arms_of, finished_values, time_column
 
 # Settings that cannot change a result beyond rounding (each run of a plan may have its own).
-NEUTRAL = ("seed", "data.root", "data.cache_dir", "data.download", "data.max_skipped_fraction", "evaluation.batch_size")
+NEUTRAL = (
+    *("seed", "data.root", "data.cache_dir", "data.download", "data.max_skipped_fraction"),
+    *("evaluation.batch_size", "trainer.compile"),
+)
 NEUTRAL_GROUPS = ("execution.",)
 # Two arms' training times or memories differ where they are further apart than this share.
 NOTABLE = 0.05

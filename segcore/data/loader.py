@@ -69,10 +69,11 @@ class TrainLoader:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch.  All random numbers are drawn and moved to the device before the first."""
         order_N, angles_N, flips_N = self._draw(epoch)
-        groups = order_N[: self.num_images].split(self._batch_size)
-        angles, flips = angles_N.split(self._batch_size), flips_N.split(self._batch_size)
-        for number, words_NHW in enumerate(self._pixels.stream(groups)):
-            yield _to_batch(self._augment(words_NHW, angles[number], flips[number]), self._border)
+        groups, angles, flips = (
+            _in_groups(drawn_N[: self.num_images], self._batch_size) for drawn_N in (order_N, angles_N, flips_N)
+        )
+        for words_NHW, angles_of_group, flips_of_group in zip(self._pixels.stream(groups), angles, flips, strict=True):
+            yield _to_batch(self._augment(words_NHW, angles_of_group, flips_of_group), self._border)
 
     def _augment(self, words_NHW: Tensor, angles_N: Tensor, flips_N: Tensor) -> Tensor:
         if self._rotation_degrees:
@@ -104,7 +105,7 @@ class EvaluationLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         order_N = torch.arange(len(self.part), device=self._pixels.device)
-        for words_NHW in self._pixels.stream(order_N.split(self._batch_size)):
+        for words_NHW in self._pixels.stream(_in_groups(order_N, self._batch_size)):
             yield _to_batch(words_NHW, self._border)
 
 
@@ -147,6 +148,10 @@ class _Pixels:
         """Rows of the memory map, in memory that a GPU copies from by itself."""
         pinned_NHW = torch.empty(len(rows_N), *self._words_NHW.shape[1:], dtype=torch.int32, pin_memory=True)
         return torch.index_select(self._words_NHW, 0, rows_N, out=pinned_NHW)
+
+
+def _in_groups(drawn_N: Tensor, size: int) -> list[Tensor]:
+    return [drawn_N[start : start + size] for start in range(0, len(drawn_N), size)]
 
 
 def _fits(part: Part, device: torch.device) -> bool:

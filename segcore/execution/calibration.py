@@ -130,7 +130,8 @@ def random_data(config: RunConfig, sizes: Sizes) -> PreparedData:
     """As many random images as one batch of each kind takes, or as the dataset has."""
     generator = np.random.default_rng(0)
     train = min(config.data.batch_size, sizes.train)
-    validation, test = (min(config.evaluation.batch_size, size) for size in (sizes.validation, sizes.test))
+    step = build.resolve_evaluation_batch(config, build.resolve_device(config))
+    validation, test = (min(step, size) for size in (sizes.validation, sizes.test))
     size = config.data.image_size
     return PreparedData(
         name="random",

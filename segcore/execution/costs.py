@@ -16,8 +16,8 @@ from segcore.data import cache_bytes, find_prepared
 from segcore.execution.folder import folder_of
 from segcore.execution.memory import estimate_memory_gib, free_memory_gib
 from segcore.execution.pace import Paces, kind_of, seconds_of_each
-from segcore.execution.reporting import count_gflops, count_parameters
 from segcore.execution.session import Lookup
+from segcore.models import count_gflops, count_parameters
 from segcore.plan import Plan, Run
 
 # What a run keeps beside its weights, measured: sheets, curves, tables, log; 2.4 to 2.9 MB each in runs/ and mlruns/.

@@ -33,6 +33,7 @@ import yaml
 from segcore.config import RunConfig, flatten, nest
 from segcore.errors import UserError
 from segcore.plan import Run
+from segcore.stored_settings import parse_stored
 
 RUNS = Path("runs")
 REPLACED = "replaced"
@@ -123,7 +124,7 @@ class RunFolder:
 
     def config(self) -> RunConfig:
         """The run's settings."""
-        return RunConfig.model_validate(yaml.safe_load((self.path / "settings.yaml").read_text()))
+        return parse_stored(yaml.safe_load((self.path / "settings.yaml").read_text()))
 
     def settings(self) -> dict[str, Any]:
         """The run's settings under dotted keys, also those of an older version of the suite."""

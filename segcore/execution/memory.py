@@ -11,9 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from segcore.config import RunConfig
-from segcore.execution.reporting import count_parameters
 from segcore.losses import LOSSES
-from segcore.models import MODELS
+from segcore.models import MODELS, count_parameters
 
 GIB = 2**30
 # On a CPU the process is counted: interpreter and libraries, and for the tensors the convolutions' own copies and

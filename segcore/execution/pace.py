@@ -25,7 +25,7 @@ class Kind:
     model: str
     image_size: int
     batch_size: int
-    evaluation_batch_size: int
+    evaluation_batch_size: int | str
     precision: str
     device: str
     threads: int

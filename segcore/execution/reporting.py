@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from segcore import build, pictures, tables, tracking
 from segcore.checkpoint import update_metadata
@@ -19,7 +18,7 @@ from segcore.evaluation import Evaluation, compute_test_metrics, evaluate
 from segcore.examples import example_sheets
 from segcore.execution.folder import RunFolder
 from segcore.metrics import THRESHOLDS, choose_threshold
-from segcore.models import MODELS
+from segcore.models import count_gflops, count_parameters
 
 log = logging.getLogger("worker")
 
@@ -52,22 +51,6 @@ def dice_variation(scores: Sequence[float]) -> float | None:
     late = scores[len(scores) // 2 :]
     changes = [abs(after - before) for before, after in pairwise(late)]
     return math.fsum(changes) / len(changes) if changes else None
-
-
-def count_gflops(model_name: str, image_size: int) -> float:
-    """10^9 floating-point operations of one image's forward pass; a multiplication and its addition are two."""
-    with torch.device("meta"):
-        model = MODELS[model_name]().eval()
-        image = torch.empty(1, 3, image_size, image_size)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(image)
-    return float(counter.get_total_flops() / 1e9)
-
-
-def count_parameters(model_name: str) -> int:
-    """Trainable numbers of a network."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in MODELS[model_name]().parameters())
 
 
 def peak_memory_gib(device: torch.device) -> float:

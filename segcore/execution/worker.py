@@ -162,6 +162,7 @@ def build_trainer(
         precision=precision,
         clip_norm=config.trainer.clip_norm,
         on_step=Heartbeat(folder, train_loader.num_batches),
+        forward=build.build_forward(config, model, device, train_loader.num_images),
     )
 
 

@@ -1,6 +1,6 @@
 """Segmentation networks: images (N, in_channels, H, W) in [0, 1] to logits (N, out_channels, H, W) of the same size."""
 
-from segcore.models.resnet34_unet import ResNet34UNet
-from segcore.models.unet import UNet
+from segcore.models.counting import count_gflops, count_parameters
+from segcore.models.registry import MODELS
 
-MODELS: dict[str, type[UNet] | type[ResNet34UNet]] = {"unet": UNet, "resnet34_unet": ResNet34UNet}
+__all__ = ["MODELS", "count_gflops", "count_parameters"]

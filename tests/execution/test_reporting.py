@@ -1,7 +1,8 @@
 import pytest
 from torch import nn
 
-from segcore.execution.reporting import count_gflops, count_parameters, dice_variation, epochs_to_90
+from segcore.execution.reporting import dice_variation, epochs_to_90
+from segcore.models import count_gflops, count_parameters
 
 
 @pytest.mark.parametrize(

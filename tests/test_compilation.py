@@ -1,0 +1,57 @@
+import pytest
+import torch
+from torch import nn
+
+from segcore import build, compilation
+from segcore.ablation import read_preset
+from segcore.compilation import compile_network, find_compiler, pays
+from segcore.config import Layer, Problems, RunConfig, resolve
+from segcore.errors import UserError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def make_config(**settings: object) -> RunConfig:
+    config = resolve([read_preset("base")[0], Layer("test", settings)], 42, Problems())
+    assert config is not None
+    return config
+
+
+def test_it_pays_only_on_a_gpu_and_over_long_trainings() -> None:
+    assert pays(96.0, 2944, 300, CUDA)
+    assert not pays(96.0, 2944, 3, CUDA)
+    assert not pays(96.0, 2944, 300, CPU)
+
+
+def test_the_setting_decides_and_auto_is_the_same_for_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "find_compiler", lambda: "g++")
+    monkeypatch.setattr(compilation, "find_compiler", lambda: "g++")
+    assert build.resolve_compile(make_config(**{"trainer.compile": True}), CPU, 10)
+    assert not build.resolve_compile(make_config(**{"trainer.compile": False}), CUDA, 10**6)
+    unet = make_config(**{"model.name": "unet"})
+    assert build.resolve_compile(unet, CUDA, 2944)
+    monkeypatch.setattr(build, "find_compiler", lambda: None)
+    assert not build.resolve_compile(unet, CUDA, 2944)
+
+
+def test_without_a_compiler_it_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    assert find_compiler() is None
+    with pytest.raises(UserError, match=r"trainer\.compile = true needs a C\+\+ compiler"):
+        build.resolve_compile(make_config(**{"trainer.compile": True}), CPU, 10)
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
+@pytest.mark.filterwarnings("default")
+def test_a_compiled_network_computes_the_same_and_other_batches_take_the_plain_one() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 1, 1))
+    calls = []
+    model.register_forward_pre_hook(lambda module, images: calls.append(len(images[0])))
+    forward = compile_network(model, batch_size=4)
+    images = torch.rand(4, 3, 8, 8)
+    torch.testing.assert_close(forward(images), model(images))
+    forward(images[:2]).sum().backward()
+    assert calls[-1] == 2
+    assert all(parameter.grad is not None for parameter in model.parameters())
