@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install install-dev demo report figures calibration test check schema clean
+.PHONY: help install install-dev demo report figures calibration bench test check schema clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,6 +16,10 @@ help:            ## this list
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+.venv/installed-bench: .venv/installed requirements-bench.txt
+	$(BIN)/python -m pip install --quiet -r requirements-bench.txt
 	@touch $@
 
 install: .venv/installed ## make .venv and install requirements.txt
@@ -40,6 +44,11 @@ figures: install ## the report's figures alone, as PNG and PDF
 
 calibration: install ## how often the verdicts err, by simulation: under 5 minutes on 2 cores
 	$(BIN)/python -m analysis.calibration
+
+bench: .venv/installed-bench ## trainings and data way against the report's recipe and Lightning, half an hour on 2 cores
+	$(BIN)/python -m benchmarks.data_way
+	$(BIN)/python -m benchmarks.training --model resnet34_unet --images 48
+	$(BIN)/python -m benchmarks.training --model unet --images 16 --repeats 1
 
 test: install-dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -5,7 +5,7 @@ In float32, without autocast, at the threshold that the run chose on validation 
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,8 +55,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Tested:
-    """A checkpoint and what its test gave.  notes: what a reader of the numbers has to know."""
+    """A checkpoint and what its test gave.  run: as it was asked for.  notes: what a reader has to know."""
 
+    run: str | None
     checkpoint: Path
     metadata: dict[str, Any]
     config: RunConfig
@@ -90,7 +91,7 @@ def main(
         torch.set_num_threads(resolve_threads(config))
         # The memory layout that the network was trained in.
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        tested = run_test(path, model, trained, config, metadata, device)
+        tested = replace(run_test(path, model, trained, config, metadata, device), run=run)
         replaced = replacement_note(output)
         with writing(output):
             write_results(tested, output)
@@ -123,7 +124,7 @@ def run_test(
     )
     metrics = compute_test_metrics(evaluation, threshold, config.data.batch_size)
     notes += compare_data(trained, config, metadata, data)
-    return Tested(path, metadata, config, data, threshold, evaluation, metrics, notes)
+    return Tested(None, path, metadata, config, data, threshold, evaluation, metrics, notes)
 
 
 def find_threshold(
@@ -162,6 +163,7 @@ def write_results(tested: Tested, output: Path) -> None:
     """metrics.json and test_per_image.parquet."""
     part = tested.data.test
     content = {
+        "run": tested.run,
         "checkpoint": shown(tested.checkpoint),
         "epoch": tested.metadata.get("epoch"),
         "threshold": tested.threshold,
@@ -235,7 +237,8 @@ def report(tested: Tested, output: Path, replaced: str) -> None:
 def make_table(tested: Tested) -> Table:
     """Dice and IoU of the test set at the chosen threshold, at 0.4 and at 0.5."""
     num_images, batch_size = len(tested.data.test), tested.config.data.batch_size
-    title = f"{tested.data.name}: {num_images:,} test images, epoch {tested.metadata.get('epoch', 'unknown')}"
+    what = f"{tested.data.name}: {num_images:,} test images, epoch {tested.metadata.get('epoch', 'unknown')}"
+    title = f"{tested.run}\n{what}" if tested.run else what
     table = Table(title=title)
     table.add_column("metric, at threshold")
     columns = {f"{tested.threshold:g} (chosen)": "test"} | {

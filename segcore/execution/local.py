@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from segcore.execution.environment import PROJECT
 from segcore.execution.folder import RunFolder, folder_of
+from segcore.execution.nursery import ForkedWorker, Nursery
 from segcore.plan import Run
 
 POLL_SECONDS = 0.2
@@ -28,17 +30,18 @@ class Job:
 
     run: Run
     folder: RunFolder
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedWorker
     ended: bool = False
     failure: str | None = None
 
     def check(self) -> bool:
         """Whether the process just ended; a death that the worker could not note is noted here."""
-        if self.ended or self.process.poll() is None:
+        status = None if self.ended else self.process.poll()
+        if status is None:
             return False
         self.ended = True
         if self.folder.state in ("new", "running"):
-            self.fail(explain_death(self.process.returncode))
+            self.fail(explain_death(status))
         return True
 
     def fail(self, reason: str) -> None:
@@ -64,8 +67,9 @@ def explain_death(returncode: int) -> str:
 
 
 class LocalLauncher:
-    """Starts the runs in their order, at most `jobs` at a time.
+    """Starts the runs in their order, at most `jobs` at a time, each in a process of its own.
 
+    Once it is warmed up, these are forked from a nursery, which has imported already what they need.
     claim: makes the folder of a run that is about to be started, and returns the descriptor of its lock, which the
     worker inherits; None where another process is at work on the run.
     """
@@ -73,6 +77,18 @@ class LocalLauncher:
     def __init__(self, jobs: int, claim: Callable[[Run], int | None]) -> None:
         self.jobs = jobs
         self.claim = claim
+        self.nursery: Nursery | None = None
+
+    def warm_up(self) -> None:
+        """Begin with the imports, beside whatever comes before the first run; `close` has to follow."""
+        if hasattr(os, "fork"):
+            self.nursery = Nursery(worker_environment("auto"))
+
+    def close(self) -> None:
+        """End the nursery."""
+        if self.nursery is not None:
+            self.nursery.close()
+            self.nursery = None
 
     def execute(
         self,
@@ -92,7 +108,7 @@ class LocalLauncher:
                     waiting.remove(run)
                     lock = self.claim(run)
                     if lock is not None:
-                        running.append(launch(run, lock))
+                        running.append(launch(run, lock, self.nursery))
                         on_start(running[-1])
                 for job in [job for job in running if job.check()]:
                     running.remove(job)
@@ -111,30 +127,48 @@ def next_ready(waiting: Sequence[Run], running: Sequence[Job]) -> Run | None:
     return next((run for run in waiting if run.training_fingerprint not in under_way), None)
 
 
-def launch(run: Run, lock: int) -> Job:
+def launch(run: Run, lock: int, nursery: Nursery | None) -> Job:
     """Start a run's worker, which takes over the lock; its output goes into the folder's log."""
     folder = folder_of(run)
     with folder.log.open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "segcore.execution.worker", str(folder.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=worker_environment(run.config.execution.threads),
-            pass_fds=[lock],
-            start_new_session=True,  # Ctrl-C reaches the runner alone, which then tells the workers
-        )
+        process = fork(run, folder, log.fileno(), lock, nursery) or spawn(run, folder, log, lock)
     os.close(lock)
     return Job(run, folder, process)
+
+
+def fork(run: Run, folder: RunFolder, log: int, lock: int, nursery: Nursery | None) -> ForkedWorker | None:
+    """A worker out of the nursery; None where there is no nursery, or no more."""
+    if nursery is None:
+        return None
+    try:
+        return nursery.start(folder.path, log, lock, thread_variables(run.config.execution.threads))
+    except OSError:
+        return None
+
+
+def spawn(run: Run, folder: RunFolder, log: IO[bytes], lock: int) -> subprocess.Popen[bytes]:
+    """A worker as a program of its own, which imports everything anew."""
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "segcore.execution.worker", str(folder.path)],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=worker_environment(run.config.execution.threads),
+        pass_fds=[lock],
+        start_new_session=True,  # Ctrl-C reaches the runner alone, which then tells the workers
+    )
 
 
 def worker_environment(threads: int | str) -> dict[str, str]:
     """The environment variables of a process that trains.  threads: of the run, or `auto`."""
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     environment = {"GLIBC_TUNABLES": KEEP_MEMORY} | os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-    if isinstance(threads, int):
-        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    return environment
+    return environment | thread_variables(threads)
+
+
+def thread_variables(threads: int | str) -> dict[str, str]:
+    """The environment variables that limit the threads of a run; none where they are `auto`."""
+    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if isinstance(threads, int)}
 
 
 def stop(jobs: Sequence[Job]) -> None:

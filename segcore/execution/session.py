@@ -168,15 +168,24 @@ class Session:
         On KeyboardInterrupt the workers stop, what they did is delivered, and it is raised on.
         """
         make_runs_folder()
-        self.counted = [standing_runs(plan) for plan in self.plans]
-        for warning in tracking.prepare_store(self.experiments):
-            self.console.print(warning, style="yellow", markup=False)
+        launcher = LAUNCHERS[self.request.launcher](self.request.jobs, self.claim)
+        if self.to_do:
+            launcher.warm_up()
+        try:
+            self.counted = [standing_runs(plan) for plan in self.plans]
+            for warning in tracking.prepare_store(self.experiments):
+                self.console.print(warning, style="yellow", markup=False)
+            self.feed(launcher)
+        finally:
+            launcher.close()
+
+    def feed(self, launcher: LocalLauncher) -> None:
+        """Run everything, with MLflow's feeder at work beside it."""
         self.feeder.start()
         try:
             self.note_unavailable()
             self.watch_what_is_done()
             epochs = sum(run.config.trainer.epochs for run in self.to_do)
-            launcher = LAUNCHERS[self.request.launcher](self.request.jobs, self.claim)
             with Display(self.console, len(self.to_do), epochs) as display:
                 launcher.execute(self.to_do, display.start, display.tick, display.end)
         finally:
