@@ -48,6 +48,6 @@ def embed(picture: Image.Image) -> str:
         kind = "jpeg"
     else:
         few = picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        few.save(buffer, "png", optimize=True)
+        few.save(buffer, "png")
         kind = "png"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -119,4 +119,4 @@ def write_pictures(
     )
     (folder.artifacts / "sheets").mkdir(exist_ok=True)
     for name, picture in sheets.items():
-        picture.save(folder.artifacts / "sheets" / f"{name}.png", optimize=True)
+        picture.save(folder.artifacts / "sheets" / f"{name}.png")

@@ -27,10 +27,15 @@ def main(folder):
 @pytest.fixture
 def nursery(tmp_path, monkeypatch):
     """A nursery whose workers are the stand-in."""
-    start = "import sys, types; from segcore.execution import nursery"
-    code = (
-        f"{start}; worker = types.ModuleType('segcore.execution.worker'); exec({STAND_IN!r}, worker.__dict__); sys.modules['segcore.execution.worker'] = worker; "
-        "import segcore.execution; segcore.execution.worker = worker; nursery.main(int(sys.argv[1]))"
+    name = "segcore.execution.worker"
+    code = "\n".join(
+        [
+            "import sys, types, segcore.execution",
+            "from segcore.execution import nursery",
+            f"worker = segcore.execution.worker = sys.modules[{name!r}] = types.ModuleType({name!r})",
+            f"exec({STAND_IN!r}, worker.__dict__)",
+            "nursery.main(int(sys.argv[1]))",
+        ]
     )
     popen = subprocess.Popen
 
