@@ -57,7 +57,7 @@ def judge(definition: Definition, runs: pd.DataFrame) -> list[Verdict]:
     `reused_from` it is noted where claims were changed after runs were begun.
     """
     level = statistics.verdict_level(len(definition.hypotheses))
-    changed = describe_changed_claims(definition, runs)
+    changed = tuple(describe_changed_claims(definition, runs))
     verdicts = []
     for number, hypothesis in enumerate(definition.hypotheses, start=1):
         metric = metric_of(hypothesis.metric)

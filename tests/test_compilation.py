@@ -7,6 +7,7 @@ from segcore.ablation import read_preset
 from segcore.compilation import compile_network, find_compiler, pays
 from segcore.config import Layer, Problems, RunConfig, resolve
 from segcore.errors import UserError
+from segcore.stored_settings import parse_stored
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -32,6 +33,31 @@ def test_the_setting_decides_and_auto_is_the_same_for_the_same_settings(monkeypa
     assert build.resolve_compile(unet, CUDA, 2944)
     monkeypatch.setattr(build, "find_compiler", lambda: None)
     assert not build.resolve_compile(unet, CUDA, 2944)
+
+
+def test_a_training_step_gets_the_network_or_the_compiled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "compile_network", lambda model, batch_size: ("compiled", batch_size))
+    monkeypatch.setattr(build, "require_compiler", lambda: None)
+    model = nn.Identity()
+    assert build.build_forward(make_config(**{"trainer.compile": False}), model, CPU, 10) is model
+    asked = make_config(**{"trainer.compile": True, "data.batch_size": 4})
+    compiled: object = build.build_forward(asked, model, CPU, 10)
+    assert compiled == ("compiled", 4)
+
+
+def test_older_runs_know_no_compilation() -> None:
+    settings = make_config().flat()
+    del settings["trainer.compile"]
+    assert parse_stored(settings).trainer.compile is False
+    assert parse_stored(make_config(**{"trainer.compile": True}).flat()).trainer.compile is True
+
+
+@pytest.mark.parametrize(
+    ("size", "setting", "images"), [(64, "auto", 128), (256, "auto", 8), (2048, "auto", 1), (64, 5, 5)]
+)
+def test_an_evaluation_step_takes_as_many_images_as_their_size_allows(size: int, setting: object, images: int) -> None:
+    config = make_config(**{"data.image_size": size, "evaluation.batch_size": setting})
+    assert build.resolve_evaluation_batch(config, CPU) == images
 
 
 def test_without_a_compiler_it_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

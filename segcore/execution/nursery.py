@@ -38,7 +38,10 @@ class Nursery:
         with other:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "segcore.execution.nursery", str(other.fileno())],
+                # What an import has to say is said again by a worker that has to import by itself, into its log.
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 env=environment,
                 pass_fds=[other.fileno()],
                 start_new_session=True,  # Ctrl-C reaches the runner alone, which then tells the workers
@@ -208,7 +211,7 @@ def main(descriptor: int) -> None:
     import segcore.execution.worker  # noqa: F401
 
     gc.freeze()  # what is there now stays shared with the workers
-    with socket.socket(fileno=descriptor) as connection:
+    with socket.socket(fileno=descriptor) as connection, contextlib.suppress(ConnectionError):
         serve(connection)
 
 

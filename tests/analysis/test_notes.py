@@ -31,6 +31,8 @@ def test_claims_that_were_changed_after_runs_were_begun_are_noted_at_every_verdi
     assert not any("changed" in note for note in notes(runs))
     [note] = [note for note in notes(runs, changed) if "changed" in note]
     assert "A (seeds 42, 43) and B (seeds 42, 43)" in note
+    several = replace(changed, hypotheses=changed.hypotheses * 3)
+    assert all(note in verdict.notes for verdict in judge(several, runs))
     assert runs_of_other_claims(changed, runs) == [("A", 42), ("A", 43), ("B", 42), ("B", 43)]
 
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import pytest
 
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
+from segcore.execution import local
 from segcore.execution.folder import start_attempt
 from segcore.execution.local import Job, LocalLauncher, next_ready, stop
 from segcore.plan import Facts, expand
@@ -72,3 +74,17 @@ def test_a_run_that_another_process_has_is_passed_over(runs):
     launcher = LocalLauncher(jobs=1, claim=lambda run: None)
     launcher.execute(runs, started.append, lambda jobs: None, lambda job: None)
     assert started == []
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_a_worker_is_forked_and_where_that_cannot_be_started_as_a_program(runs, monkeypatch, tmp_path, is_alive):
+    class StandIn:
+        def start(self, folder, log, lock, environment):
+            if not is_alive:
+                raise ConnectionError("gone")
+            return "forked", folder
+
+    monkeypatch.setattr(local, "spawn", lambda run, folder, log, lock: ("spawned", folder.path))
+    folder = start_attempt(runs[0], "float32")
+    job = local.launch(runs[0], os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR), StandIn())
+    assert job.process == ("forked" if is_alive else "spawned", folder.path)
