@@ -56,7 +56,7 @@ test: install-dev ## all tests
 check: install-dev ## style, types, import rules, file sizes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy runner.py segcore analysis benchmarks tests
+	$(BIN)/mypy runner.py call.py segcore analysis benchmarks tests
 	$(BIN)/lint-imports
 	$(BIN)/python tests/check_files.py
 

@@ -30,7 +30,7 @@ from benchmarks.pictures import find_pictures
 from segcore import build
 from segcore.data import loader as loading
 from segcore.data.augment import resample, turning_grid
-from segcore.execution.local import worker_environment
+from segcore.execution.variables import worker_environment
 
 
 def exhaust(batches: Iterable[Any], device: torch.device) -> None:

@@ -27,7 +27,7 @@ from benchmarks.contest import Outcome, Work
 from benchmarks.machine import count_flops, describe_machine, matmul_rate
 from benchmarks.memory import PeakMemory
 from benchmarks.pictures import find_pictures
-from segcore.execution.local import worker_environment
+from segcore.execution.variables import worker_environment
 
 # In the order in which they take turns; the first is what the others are measured against.
 CONTENDERS = {

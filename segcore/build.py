@@ -50,9 +50,11 @@ def resolve_device(config: RunConfig) -> torch.device:
 def resolve_threads(config: RunConfig) -> int:
     """CPU threads of one run."""
     threads = config.execution.threads
-    if isinstance(threads, int):
-        return threads
-    # The cores that this process may use, where the system tells.
+    return threads if isinstance(threads, int) else count_cores()
+
+
+def count_cores() -> int:
+    """The cores that this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

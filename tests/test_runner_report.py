@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-import runner
+import call
 from segcore import tracking
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
@@ -38,7 +38,7 @@ def report(write_ablation, tmp_path, monkeypatch):
         if state:
             start_attempt(plan.runs[0], "float32").set_state(state)
         console = Console(file=io.StringIO(), width=200)
-        runner.report(plan, console)
+        call.report(plan, console)
         return list(made), console.file.getvalue()
 
     return bring_up_to_date

@@ -1,8 +1,8 @@
-"""A run in miniature, to learn how long real ones take: `python -m segcore.execution.calibration FOLDER STARTED`.
+"""A run in miniature, to learn how long real ones take: `python -m segcore.execution.calibration FOLDER`.
 
 The worker's own training, evaluation and report on random images, one training step an epoch.  It tells seconds an
-image and the seconds of everything else; `segcore.execution.pace` extrapolates them.  STARTED is the Unix time at which
-this process was launched, so that its start-up counts.
+image and the seconds of everything else; `segcore.execution.pace` extrapolates them.  Imports do not
+count: those of real runs are made once a call, beside the runner's own.
 
 Against real runs that followed at once (`--preset demo execution.threads=1`, two cores that did other work too):
 50, 42 and 188 s calibrated, 46, 50 and 159 s real; peak memory 1.47, 1.49 and 1.47 GiB, and 1.44, 1.47 and 1.48.
@@ -28,11 +28,13 @@ from segcore.data import Part, PreparedData, pack
 from segcore.execution import worker
 from segcore.execution.costs import memory_needed, unknown_kinds
 from segcore.execution.folder import RunFolder, make_runs_folder
-from segcore.execution.local import explain_death, worker_environment
+from segcore.execution.local import explain_death
 from segcore.execution.pace import Pace, Paces, Sizes, keep_timing, kind_of, read_timings
-from segcore.execution.reporting import evaluate_part, report_results, training_metrics
+from segcore.execution.reporting import evaluate_part, export_model, report_results, training_metrics
 from segcore.execution.session import Lookup
+from segcore.execution.variables import worker_environment
 from segcore.plan import Run
+from segcore.tracking.exporting import rehearse
 
 # Training goes on for so long, and for so many epochs at least; the first warms up and tells nothing of the others.
 SECONDS = 8.0
@@ -55,7 +57,7 @@ def calibrate(config: RunConfig, sizes: Sizes) -> Pace:
         folder.write_text("settings.yaml", yaml.safe_dump(nest(config.flat())))
         folder.write("sizes", {"train": sizes.train, "validation": sizes.validation, "test": sizes.test})
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "segcore.execution.calibration", place, str(time.time())],
+            [sys.executable, "-m", "segcore.execution.calibration", place],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -86,8 +88,10 @@ def calibrate_unknown(to_do: Sequence[Run], paces: Paces, lookup: Lookup, consol
     return Paces(paces.finished, read_timings())
 
 
-def measure(folder: RunFolder, started: float) -> Pace:
+def measure(folder: RunFolder) -> Pace:
     """Train, evaluate and report on random images, and time each part of it."""
+    rehearse()
+    started = time.time()
     # Whatever the arm's rate is, the weights stay finite; whatever its length, time ends the training.
     miniature = {"optimizer.lr": 1e-6, "scheduler.eta_min": 0.0, "trainer.epochs": MOST_EPOCHS}
     config = RunConfig.model_validate(nest(folder.config().flat() | miniature))
@@ -113,6 +117,7 @@ def measure(folder: RunFolder, started: float) -> Pace:
     testing = seconds_of_testing(config, data, model, device) / len(data.test)
     reporting = time.perf_counter()
     report_results(folder, config, data, device)
+    export_model(folder)
     reporting = time.perf_counter() - reporting - testing * (len(data.validation) + len(data.test))
     warming_up = max(0.0, records[0]["epoch_seconds"] - epoch)
     fixed = begun - started + warming_up + max(0.0, reporting)
@@ -152,4 +157,4 @@ def random_part(generator: np.random.Generator, size: int, image_size: int) -> P
 
 if __name__ == "__main__":
     FOLDER = RunFolder(Path(sys.argv[1]))
-    FOLDER.write("pace", vars(measure(FOLDER, float(sys.argv[2]))))
+    FOLDER.write("pace", vars(measure(FOLDER)))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-PROJECT = Path(__file__).resolve().parents[2]
+from segcore.execution.variables import PROJECT
+
 REPORTED_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "mlflow")
 
 

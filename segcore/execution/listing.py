@@ -10,27 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from segcore.ablation import load_ablation, read_overlay, relative
-from segcore.config import Problems, nearest
+from segcore.config import Problems
 from segcore.errors import UserError
-from segcore.execution.environment import PROJECT
 from segcore.execution.folder import folder_of
-from segcore.execution.session import Lookup, Request, make_plans
-
-EXPERIMENTS = PROJECT / "experiments"
-
-
-def find_file(argument: str) -> Path:
-    """The ablation file that an argument of the command line means: a path, or the bare name of one in `experiments/`.
-
-    Raises UserError where there is no such file.
-    """
-    path = Path(argument)
-    if path.is_file():
-        return path
-    names = {file.stem: relative(file) for file in EXPERIMENTS.glob("*.yaml")}
-    if argument not in names:
-        raise UserError(f"{argument}: there is no such file{nearest(path.stem, names)}")
-    return names[argument]
+from segcore.execution.request import EXPERIMENTS, Request
+from segcore.execution.session import Lookup, make_plans
 
 
 @dataclass

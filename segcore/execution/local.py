@@ -1,5 +1,6 @@
 """Runs on this machine, each in a process of its own, several at a time."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -8,41 +9,52 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from segcore.execution.environment import PROJECT
+from segcore import build
+from segcore.execution.devices import Devices, Place
 from segcore.execution.folder import RunFolder, folder_of
 from segcore.execution.nursery import ForkedWorker, Nursery
+from segcore.execution.stage import Stage
+from segcore.execution.variables import thread_variables, worker_environment
 from segcore.plan import Run
 
 POLL_SECONDS = 0.2
 # A worker that is told to stop notes that it was interrupted; after this it is killed.
 STOP_SECONDS = 15.0
-# Else glibc gives every large tensor back to the system at the end of its life, and each new one faults its pages in
-# again: a fifth of a training step on a CPU (docs/decisions.md).
-KEEP_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184"
 
 
 @dataclass
 class Job:
-    """A run whose process was started; `ended` once that process is gone.
+    """A run whose process was started; `ended` once its last process is gone.
 
+    stage: what the process does of the run.  place: where it trains, until it has.  lock: of the run's folder.
     failure: why it failed, where the folder could not take a note of it.
     """
 
     run: Run
     folder: RunFolder
     process: subprocess.Popen[bytes] | ForkedWorker
+    stage: Stage = Stage.whole
+    place: Place | None = None
+    lock: int | None = None
     ended: bool = False
     failure: str | None = None
 
     def check(self) -> bool:
-        """Whether the process just ended; a death that the worker could not note is noted here."""
+        """Whether the last process just ended; a death that the worker could not note is noted here."""
         status = None if self.ended else self.process.poll()
-        if status is None:
+        if status is None or self.is_trained:
             return False
         self.ended = True
+        if self.lock is not None:
+            os.close(self.lock)
         if self.folder.state in ("new", "running"):
             self.fail(explain_death(status))
         return True
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the process has trained and tested, and has left the end to another."""
+        return self.stage == Stage.training and not self.ended and self.process.poll() == 0
 
     def fail(self, reason: str) -> None:
         """Note the failure in the folder, or, where that can't be written, here."""
@@ -69,26 +81,20 @@ def explain_death(returncode: int) -> str:
 class LocalLauncher:
     """Starts the runs in their order, at most `jobs` at a time, each in a process of its own.
 
-    Once it is warmed up, these are forked from a nursery, which has imported already what they need.
     claim: makes the folder of a run that is about to be started, and returns the descriptor of its lock, which the
     worker inherits; None where another process is at work on the run.
+    devices: where they train.  nursery: forks the workers; without one each is a program of its own.
+
+    A forked worker leaves the end of its run to another, which works beside the next training where a core is left.
     """
 
-    def __init__(self, jobs: int, claim: Callable[[Run], int | None]) -> None:
+    def __init__(
+        self, jobs: int, claim: Callable[[Run], int | None], devices: Devices, nursery: Nursery | None = None
+    ) -> None:
         self.jobs = jobs
         self.claim = claim
-        self.nursery: Nursery | None = None
-
-    def warm_up(self) -> None:
-        """Begin with the imports, beside whatever comes before the first run; `close` has to follow."""
-        if hasattr(os, "fork"):
-            self.nursery = Nursery(worker_environment("auto"))
-
-    def close(self) -> None:
-        """End the nursery."""
-        if self.nursery is not None:
-            self.nursery.close()
-            self.nursery = None
+        self.devices = devices
+        self.nursery = nursery
 
     def execute(
         self,
@@ -104,21 +110,52 @@ class LocalLauncher:
         waiting, running = list(runs), list[Job]()
         try:
             while waiting or running:
-                while len(running) < self.jobs and (run := next_ready(waiting, running)):
+                while (run := next_ready(waiting, running)) and self.has_room(run, running):
+                    place = self.devices.take(run.config)
+                    if place is None:
+                        break
                     waiting.remove(run)
-                    lock = self.claim(run)
-                    if lock is not None:
-                        running.append(launch(run, lock, self.nursery))
-                        on_start(running[-1])
-                for job in [job for job in running if job.check()]:
-                    running.remove(job)
-                    on_end(job)
+                    if job := self.start(run, place):
+                        running.append(job)
+                        on_start(job)
+                for job in list(running):
+                    self.follow(job)
+                    if job.ended:
+                        running.remove(job)
+                        on_end(job)
                 on_tick(running)
                 time.sleep(POLL_SECONDS)
         finally:
             stop(running)
             for job in running:
                 on_end(job)
+
+    def has_room(self, run: Run, running: Sequence[Job]) -> bool:
+        """Whether a run can start beside those that are under way."""
+        ending = sum(job.stage == Stage.end for job in running)
+        if len(running) - ending >= self.jobs:
+            return False
+        return not ending or (ending <= self.jobs and leaves_a_core(run, self.jobs))
+
+    def start(self, run: Run, place: Place) -> Job | None:
+        """Start a run's training; None where another process has the run."""
+        lock = self.claim(run)
+        if lock is None:
+            self.devices.give_back(place)
+            return None
+        folder = folder_of(run)
+        process, stage = launch(run, folder, Stage.training, lock, place, self.nursery)
+        return Job(run, folder, process, stage, place, lock)
+
+    def follow(self, job: Job) -> None:
+        """See whether a job's process has ended, and have the end of a trained run done."""
+        is_trained = job.is_trained
+        if (is_trained or job.check()) and job.place is not None:
+            self.devices.give_back(job.place)
+            job.place = None
+        if is_trained:
+            assert job.lock is not None
+            job.process, job.stage = launch(job.run, job.folder, Stage.end, job.lock, Place(), self.nursery)
 
 
 def next_ready(waiting: Sequence[Run], running: Sequence[Job]) -> Run | None:
@@ -127,48 +164,42 @@ def next_ready(waiting: Sequence[Run], running: Sequence[Job]) -> Run | None:
     return next((run for run in waiting if run.training_fingerprint not in under_way), None)
 
 
-def launch(run: Run, lock: int, nursery: Nursery | None) -> Job:
-    """Start a run's worker, which takes over the lock; its output goes into the folder's log."""
-    folder = folder_of(run)
+def leaves_a_core(run: Run, jobs: int) -> bool:
+    """Whether so many trainings of this kind leave a core to others; one on a GPU takes one core itself."""
+    threads = 1 if build.resolve_device(run.config).type == "cuda" else build.resolve_threads(run.config)
+    return jobs * threads < build.count_cores()
+
+
+def launch(
+    run: Run, folder: RunFolder, stage: Stage, lock: int, place: Place, nursery: Nursery | None
+) -> tuple[subprocess.Popen[bytes] | ForkedWorker, Stage]:
+    """Start a process for a stage of a run, and tell for which; its output goes into the folder's log.
+
+    Without a nursery, what was to be the training is the whole run.
+    """
+    variables = thread_variables(run.config.execution.threads) | dict(place.environment)
+    locks = [lock] if place.lock is None else [lock, place.lock]
     with folder.log.open("ab") as log:
-        process = fork(run, folder, log.fileno(), lock, nursery) or spawn(run, folder, log, lock)
-    os.close(lock)
-    return Job(run, folder, process)
+        if nursery is not None:
+            with contextlib.suppress(OSError):
+                return nursery.start(folder.path, stage, log.fileno(), locks, variables), stage
+        stage = Stage.whole if stage == Stage.training else stage
+        return spawn(folder, stage, log, locks, worker_environment() | variables), stage
 
 
-def fork(run: Run, folder: RunFolder, log: int, lock: int, nursery: Nursery | None) -> ForkedWorker | None:
-    """A worker out of the nursery; None where there is no nursery, or no more."""
-    if nursery is None:
-        return None
-    try:
-        return nursery.start(folder.path, log, lock, thread_variables(run.config.execution.threads))
-    except OSError:
-        return None
-
-
-def spawn(run: Run, folder: RunFolder, log: IO[bytes], lock: int) -> subprocess.Popen[bytes]:
+def spawn(
+    folder: RunFolder, stage: Stage, log: IO[bytes], locks: Sequence[int], environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
     """A worker as a program of its own, which imports everything anew."""
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "segcore.execution.worker", str(folder.path)],
+        [sys.executable, "-m", "segcore.execution.worker", str(folder.path), stage],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=worker_environment(run.config.execution.threads),
-        pass_fds=[lock],
+        env=environment,
+        pass_fds=locks,
         start_new_session=True,  # Ctrl-C reaches the runner alone, which then tells the workers
     )
-
-
-def worker_environment(threads: int | str) -> dict[str, str]:
-    """The environment variables of a process that trains.  threads: of the run, or `auto`."""
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    environment = {"GLIBC_TUNABLES": KEEP_MEMORY} | os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-    return environment | thread_variables(threads)
-
-
-def thread_variables(threads: int | str) -> dict[str, str]:
-    """The environment variables that limit the threads of a run; none where they are `auto`."""
-    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if isinstance(threads, int)}
 
 
 def stop(jobs: Sequence[Job]) -> None:
@@ -182,6 +213,7 @@ def stop(jobs: Sequence[Job]) -> None:
         except subprocess.TimeoutExpired:
             job.process.kill()
             job.process.wait()
+        is_cut_short = job.is_trained  # its end has not begun
         job.check()
-        if job.folder.state == "failed":
+        if is_cut_short or job.folder.state == "failed":
             job.folder.set_state("interrupted", "stopped by a signal")

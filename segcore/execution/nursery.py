@@ -1,16 +1,17 @@
-"""A process that has imported what every run needs, and forks a worker for each of them.
+"""A process that is forked from the runner when its imports are done, and forks a worker for each run.
 
-`python -m segcore.execution.nursery DESCRIPTOR`, where the descriptor is its end of a socket.  The imports take
-seconds; here they are paid once a call, while the runner still looks at data and plans, and a worker begins in a tenth
-of a second.  Nothing is computed before the fork: no generator is used, no thread is started, and CUDA is not touched.
+Imports take seconds; so they are paid once a call, and a worker begins in a tenth of a second.  Nothing is computed
+before these forks: no generator is used, no thread is started but those that wait inside libraries, and CUDA is not
+touched, which is why the runner, which does all that later, does not fork the workers itself.
 
-Each message to it is a request with the descriptors of a log and a lock; it answers with the number of the process, and
-tells when that has ended, and how.
+Each message to the nursery is a request with the descriptors of a log and of locks; it answers with the number of the
+process, and tells when that has ended, and how.
 """
 
 import contextlib
 import gc
 import json
+import math
 import os
 import select
 import signal
@@ -18,11 +19,22 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from segcore.execution import worker
+from segcore.execution.folder import RunFolder
+from segcore.execution.stage import Stage
+from segcore.tracking.exporting import rehearse
+
 MESSAGE_BYTES = 65536
 POLL_SECONDS = 0.05
+# Without a request for so long, the nursery prepares for the runs' ends.
+PAUSE_SECONDS = 0.5
+# The log and the locks of one worker.
+MAX_DESCRIPTORS = 4
 # Of a worker whose end nobody saw, because the nursery was killed before it.
 UNSEEN = -9
 
@@ -33,27 +45,31 @@ class Nursery:
     Raises OSError from `start` where the process is gone; workers that live on are seen through.
     """
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self) -> None:
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with other:
-            self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "segcore.execution.nursery", str(other.fileno())],
-                # What an import has to say is said again by a worker that has to import by itself, into its log.
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                pass_fds=[other.fileno()],
-                start_new_session=True,  # Ctrl-C reaches the runner alone, which then tells the workers
-            )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with warnings.catch_warnings():
+            # Of the threads of libraries, which wait and hold nothing.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
+        if not self.pid:
+            self.socket.close()
+            become_nursery(other)
+        other.close()
         self.ends: dict[int, int] = {}
         self.is_closed = False
 
-    def start(self, folder: Path, log: int, lock: int, environment: dict[str, str]) -> "ForkedWorker":
-        """A worker for the folder.  log, lock: descriptors that it inherits.  environment: what it has besides."""
-        request = {"folder": str(folder), "environment": environment}
+    def start(
+        self, folder: Path, stage: Stage, log: int, locks: Sequence[int], environment: dict[str, str]
+    ) -> "ForkedWorker":
+        """A worker for a stage of the folder's run, as `Stage`.
+
+        log, locks: descriptors that it inherits.  environment: what it has besides.
+        """
+        request = {"folder": str(folder), "stage": stage, "environment": environment}
         try:
-            socket.send_fds(self.socket, [json.dumps(request).encode()], [log, lock])
+            socket.send_fds(self.socket, [json.dumps(request).encode()], [log, *locks])
             while True:
                 message = self.receive()
                 if "started" in message:
@@ -66,8 +82,8 @@ class Nursery:
     def abandon(self) -> None:
         """End the process, and the worker that it may just have started, which nobody waits for any more."""
         self.is_closed = True
-        self.process.kill()
-        self.process.wait()
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
         with contextlib.suppress(OSError):
             while content := self.socket.recv(MESSAGE_BYTES):
                 message = json.loads(content)
@@ -99,7 +115,25 @@ class Nursery:
     def close(self) -> None:
         """End the process; workers that still run go on."""
         self.socket.close()
-        self.process.wait()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+@contextlib.contextmanager
+def open_nursery() -> Iterator[Nursery | None]:
+    """A nursery until the context is left; None where nothing can be forked."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    nursery = Nursery()
+    try:
+        yield nursery
+    finally:
+        nursery.close()
 
 
 class ForkedWorker:
@@ -152,14 +186,22 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def serve(connection: socket.socket) -> None:
-    """Fork a worker for each request until the runner is gone."""
+def serve(connection: socket.socket, rehearse: Callable[[], None]) -> None:
+    """Fork a worker for each request until the runner is gone.
+
+    rehearse: imports what only the end of a run needs; called once, in the first pause after a worker was started.
+    """
+    idle_since, has_rehearsed = math.inf, False
     while True:
         readable = select.select([connection], [], [], POLL_SECONDS)[0]
         tell_ends(connection)
         if not readable:
+            if not has_rehearsed and time.monotonic() - idle_since > PAUSE_SECONDS:
+                has_rehearsed = True
+                rehearse()
+                gc.freeze()
             continue
-        content, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 2)
+        content, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, MAX_DESCRIPTORS)
         if not content:
             return
         pid = os.fork()
@@ -167,6 +209,7 @@ def serve(connection: socket.socket) -> None:
             become_worker(connection, json.loads(content), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
+        idle_since = time.monotonic()
         connection.send(json.dumps({"started": pid}).encode())
 
 
@@ -183,37 +226,39 @@ def tell_ends(connection: socket.socket) -> None:
 
 
 def become_worker(connection: socket.socket, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    """In the child: compute the run and end.  The lock's descriptor stays open, which holds the lock."""
+    """In the child: do the stage of the run and end.  The locks' descriptors stay open, which holds the locks."""
     status = 1
     try:
         connection.close()
         os.setsid()
-        log, _ = descriptors
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        log = descriptors[0]
+        redirect(log, log)
         os.close(log)
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         os.environ.update(request["environment"])
-
-        from segcore.execution import worker
-        from segcore.execution.folder import RunFolder
-
-        status = worker.main(RunFolder(Path(request["folder"])))
+        status = worker.main(RunFolder(Path(request["folder"])), Stage(request["stage"]))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
 
-def main(descriptor: int) -> None:
-    """Import what a run needs, then serve."""
-    import segcore.execution.worker  # noqa: F401
+def become_nursery(connection: socket.socket) -> NoReturn:
+    """In the runner's child: serve until the runner is gone."""
+    try:
+        os.setsid()  # Ctrl-C reaches the runner alone, which then tells the workers
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, 0)
+        redirect(nowhere, nowhere)
+        gc.freeze()  # what is there now stays shared with the workers
+        with contextlib.suppress(ConnectionError):
+            serve(connection, rehearse)
+    finally:
+        os._exit(0)
 
-    gc.freeze()  # what is there now stays shared with the workers
-    with socket.socket(fileno=descriptor) as connection, contextlib.suppress(ConnectionError):
-        serve(connection)
 
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
+def redirect(output: int, errors: int) -> None:
+    """Have this process write to two descriptors from now on, a line at a time."""
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115

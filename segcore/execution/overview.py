@@ -21,7 +21,8 @@ from segcore.execution.costs import (
     weigh_arms,
 )
 from segcore.execution.pace import Paces, finished_trainings, kind_of, seconds_of_each
-from segcore.execution.session import Lookup, Request, find_runs_to_do
+from segcore.execution.request import Request
+from segcore.execution.session import Lookup, find_runs_to_do
 from segcore.execution.terminal import show_seconds
 from segcore.plan import Plan, Run
 

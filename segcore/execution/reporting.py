@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from segcore import build, pictures, tables, tracking
+from segcore import build, pictures, tables
 from segcore.checkpoint import update_metadata
 from segcore.config import RunConfig
 from segcore.data import Part, PreparedData
@@ -19,6 +19,7 @@ from segcore.examples import example_sheets
 from segcore.execution.folder import RunFolder
 from segcore.metrics import THRESHOLDS, choose_threshold
 from segcore.models import count_gflops, count_parameters
+from segcore.tracking.exporting import save_model
 
 log = logging.getLogger("worker")
 
@@ -61,7 +62,7 @@ def peak_memory_gib(device: torch.device) -> float:
 
 
 def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device) -> None:
-    """Choose the threshold on validation images, test with the best weights, and write everything."""
+    """Choose the threshold on validation images, test with the best weights, and write all but the model."""
     model, _, _ = build.load_model(folder.checkpoint, device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     validation = evaluate_part(config, data.validation, model, device)
@@ -76,8 +77,13 @@ def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, dev
     update_metadata(folder.checkpoint, {"settings": config.model_dump(), "threshold": threshold})
     write_tables(folder, validation, test, data.test, threshold)
     write_pictures(folder, config, model, data.test, test, threshold, device)
-    tracking.save_model(model.cpu(), folder.model, image_size=config.data.image_size)
     folder.write("results", {"time": time.time(), "metrics": metrics})
+
+
+def export_model(folder: RunFolder) -> None:
+    """The best weights as an MLflow model."""
+    model, config, _ = build.load_model(folder.checkpoint, torch.device("cpu"))
+    save_model(model, folder.model, image_size=config.data.image_size)
 
 
 def evaluate_part(config: RunConfig, part: Part, model: nn.Module, device: torch.device) -> Evaluation:

@@ -5,9 +5,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -17,36 +15,17 @@ from segcore.ablation import Ablation, load_ablation
 from segcore.config import RunConfig
 from segcore.data import DataIndex, Skipped
 from segcore.errors import MissingDataError, UserError
+from segcore.execution.devices import Devices
 from segcore.execution.folder import RunFolder, claim, folder_of, make_runs_folder, set_aside, start_attempt
 from segcore.execution.local import LocalLauncher
+from segcore.execution.nursery import Nursery
 from segcore.execution.pace import Sizes
+from segcore.execution.request import Launcher, Request
 from segcore.execution.standing import is_finished, standing_folder, standing_runs
 from segcore.execution.terminal import Display
 from segcore.plan import Facts, Plan, Run, digest, expand
 
-
-class Launcher(StrEnum):
-    """Where runs are computed: in processes on this machine."""
-
-    local = "local"
-
-
 LAUNCHERS = {Launcher.local: LocalLauncher}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for."""
-
-    files: Sequence[Path]
-    overrides: Sequence[str] = ()
-    preset: str | None = None
-    seeds: Sequence[int] | None = None
-    only: Sequence[str] = ()
-    jobs: int = 1
-    launcher: Launcher = Launcher.local
-    rerun: bool = False
-    report: bool = True
 
 
 @dataclass
@@ -131,14 +110,22 @@ def show_decoding(progress: Progress, task: TaskID, done: int, total: int) -> No
 class Session:
     """Prepares and executes plans, and keeps MLflow fed with what becomes of them.
 
-    delivered: whether MLflow took everything.
+    nursery: forks the workers.  delivered: whether MLflow took everything.
     """
 
-    def __init__(self, request: Request, plans: Sequence[Plan], lookup: Lookup, console: Console) -> None:
+    def __init__(
+        self,
+        request: Request,
+        plans: Sequence[Plan],
+        lookup: Lookup,
+        console: Console,
+        nursery: Nursery | None = None,
+    ) -> None:
         self.request = request
         self.plans = plans
         self.lookup = lookup
         self.console = console
+        self.nursery = nursery
         self.to_do = find_runs_to_do(plans, request.rerun)
         self.feeder = tracking.Feeder()
         self.experiments = [describe_experiment(plan.ablation) for plan in plans]
@@ -168,16 +155,17 @@ class Session:
         On KeyboardInterrupt the workers stop, what they did is delivered, and it is raised on.
         """
         make_runs_folder()
-        launcher = LAUNCHERS[self.request.launcher](self.request.jobs, self.claim)
-        if self.to_do:
-            launcher.warm_up()
-        try:
-            self.counted = [standing_runs(plan) for plan in self.plans]
-            for warning in tracking.prepare_store(self.experiments):
-                self.console.print(warning, style="yellow", markup=False)
-            self.feed(launcher)
-        finally:
-            launcher.close()
+        launcher = LAUNCHERS[self.request.launcher](
+            self.request.jobs, self.claim, Devices(self.request.jobs, self.say), self.nursery
+        )
+        self.counted = [standing_runs(plan) for plan in self.plans]
+        for warning in tracking.prepare_store(self.experiments):
+            self.say(warning)
+        self.feed(launcher)
+
+    def say(self, message: str) -> None:
+        """Tell the user something that is no failure but wants to be known."""
+        self.console.print(message, style="yellow", markup=False)
 
     def feed(self, launcher: LocalLauncher) -> None:
         """Run everything, with MLflow's feeder at work beside it."""
@@ -192,7 +180,7 @@ class Session:
             messages = self.feeder.close()
             self.delivered = not messages
             for message in messages:
-                self.console.print(message, style="yellow", markup=False)
+                self.say(message)
 
     def watch_what_is_done(self) -> None:
         """Have all that the closing tables count delivered, so that MLflow's report counts the same.
@@ -210,7 +198,7 @@ class Session:
         """Lock a run and give it a fresh folder; None, and a word to the user, where another process has it."""
         lock = claim(folder_of(run))
         if lock is None:
-            self.console.print(f"{run.name}: another process is working on it", style="yellow", markup=False)
+            self.say(f"{run.name}: another process is working on it")
             return None
         if self.was_finished_meanwhile(run):
             os.close(lock)

@@ -1,6 +1,7 @@
-"""One run from start to end, in a process of its own: `python -m segcore.execution.worker runs/FINGERPRINT`.
+"""One run from start to end, in a process of its own: `python -m segcore.execution.worker runs/FINGERPRINT whole`.
 
-It reads the folder's settings, trains, evaluates, and writes everything that becomes of it into the folder.
+It reads the folder's settings, trains, evaluates, and writes everything that becomes of it into the folder.  Its last
+part needs no device and no data, and can be left to a second process, which works beside the next run's training.
 """
 
 import logging
@@ -24,16 +25,20 @@ from segcore.errors import UserError
 from segcore.evaluation import compute_validation_metrics, evaluate
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
 from segcore.execution.folder import RunFolder, find_trained
-from segcore.execution.reporting import report_results, training_metrics
+from segcore.execution.reporting import export_model, report_results, training_metrics
 from segcore.execution.sampling import SystemSampling
+from segcore.execution.stage import Stage
 from segcore.randomness import derive_seed
 from segcore.trainer import AUTOCAST_TYPES, DivergedError, EpochRecord, Trainer
 
 log = logging.getLogger("worker")
 
 
-def main(folder: RunFolder) -> int:
-    """Compute the run and note its end in the folder; exit status 0 when it finished."""
+def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
+    """Compute the run and note its end in the folder; exit status 0 when the stage succeeded.
+
+    After the training alone the run is still in the state `running`.
+    """
     # Forced, because libraries that are imported by now have set up the root logger for themselves.
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stdout, force=True
@@ -41,7 +46,10 @@ def main(folder: RunFolder) -> int:
     signal.signal(signal.SIGTERM, raise_interrupt)
     folder.set_state("running")
     try:
-        compute(folder)
+        if stage != Stage.end:
+            compute(folder)
+        if stage != Stage.training:
+            export_model(folder)
     except KeyboardInterrupt:
         folder.set_state("interrupted", "stopped by a signal")
     except DivergedError as error:
@@ -51,8 +59,10 @@ def main(folder: RunFolder) -> int:
         log.exception("the run failed")
         folder.set_state("failed", describe_failure(error))
     else:
-        folder.set_state("finished")
-    return 0 if folder.state == "finished" else 1
+        if stage != Stage.training:
+            folder.set_state("finished")
+        return 0
+    return 1
 
 
 def raise_interrupt(signum: int, frame: FrameType | None) -> None:
@@ -206,4 +216,4 @@ def save_best(folder: RunFolder, config: RunConfig, data: PreparedData, model: n
 
 
 if __name__ == "__main__":
-    sys.exit(main(RunFolder(Path(sys.argv[1]))))
+    sys.exit(main(RunFolder(Path(sys.argv[1])), Stage(sys.argv[2])))

@@ -21,7 +21,6 @@ for _name, _value in _QUIET.items():
 
 from segcore.tracking.delivery import Delivery, deliver  # noqa: E402
 from segcore.tracking.feeder import Feeder  # noqa: E402
-from segcore.tracking.models import save_model  # noqa: E402
 from segcore.tracking.runs import open_run  # noqa: E402
 from segcore.tracking.store import ExperimentInfo, prepare_store, tracking_client, tracking_uri  # noqa: E402
 from segcore.tracking.summary import deliver_summary, is_summary_of  # noqa: E402
@@ -40,7 +39,6 @@ __all__ = [
     "is_summary_of",
     "open_run",
     "prepare_store",
-    "save_model",
     "system_sampler",
     "tracking_client",
     "tracking_uri",

@@ -8,8 +8,9 @@ from segcore.errors import UserError
 from segcore.execution import folder as folders
 from segcore.execution import listing
 from segcore.execution.folder import start_attempt
-from segcore.execution.listing import find_file, list_ablations
-from segcore.execution.session import Lookup, Request, make_plans
+from segcore.execution.listing import list_ablations
+from segcore.execution.request import Request, find_file
+from segcore.execution.session import Lookup, make_plans
 from segcore.plan import Facts
 
 

@@ -7,8 +7,10 @@ import pytest
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
 from segcore.execution import local
+from segcore.execution.devices import Devices, Place
 from segcore.execution.folder import start_attempt
 from segcore.execution.local import Job, LocalLauncher, next_ready, stop
+from segcore.execution.stage import Stage
 from segcore.plan import Facts, expand
 
 
@@ -69,22 +71,118 @@ def test_a_run_waits_for_the_training_that_it_can_take_over(write_ablation, monk
     running[0].process.wait()
 
 
+def make_launcher(**changes):
+    options = {"jobs": 1, "claim": lambda run: None, "devices": Devices(1, print)}
+    return LocalLauncher(**options | changes)
+
+
 def test_a_run_that_another_process_has_is_passed_over(runs):
     started = []
-    launcher = LocalLauncher(jobs=1, claim=lambda run: None)
-    launcher.execute(runs, started.append, lambda jobs: None, lambda job: None)
+    make_launcher().execute(runs, started.append, lambda jobs: None, lambda job: None)
     assert started == []
 
 
-@pytest.mark.parametrize("is_alive", [True, False])
-def test_a_worker_is_forked_and_where_that_cannot_be_started_as_a_program(runs, monkeypatch, tmp_path, is_alive):
+@pytest.mark.parametrize(
+    ("is_alive", "stage", "begun"),
+    [(True, "training", "training"), (False, "training", "whole"), (True, "end", "end"), (False, "end", "end")],
+)
+def test_a_worker_is_forked_and_where_that_cannot_be_started_as_a_program(runs, monkeypatch, is_alive, stage, begun):
     class StandIn:
-        def start(self, folder, log, lock, environment):
+        def start(self, folder, stage, log, locks, environment):
             if not is_alive:
                 raise ConnectionError("gone")
-            return "forked", folder
+            return "forked", folder, stage, locks, environment
 
-    monkeypatch.setattr(local, "spawn", lambda run, folder, log, lock: ("spawned", folder.path))
+    def spawn(folder, stage, log, locks, environment):
+        return "spawned", folder.path, stage, locks, {"CUDA_VISIBLE_DEVICES": environment["CUDA_VISIBLE_DEVICES"]}
+
+    monkeypatch.setattr(local, "spawn", spawn)
     folder = start_attempt(runs[0], "float32")
-    job = local.launch(runs[0], os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR), StandIn())
-    assert job.process == ("forked" if is_alive else "spawned", folder.path)
+    place = Place("1", 9, (("CUDA_VISIBLE_DEVICES", "1"),))
+    process, stage = local.launch(runs[0], folder, Stage(stage), 8, place, StandIn())
+    how = "forked" if is_alive else "spawned"
+    assert process == (how, folder.path, begun, [8, 9], {"CUDA_VISIBLE_DEVICES": "1"})
+    assert stage == begun
+
+
+class Steps:
+    """In place of processes: each ends when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.begun, self.ended = [], {}
+        monkeypatch.setattr(local, "launch", self.launch)
+        monkeypatch.setattr(local, "POLL_SECONDS", 0.0)
+
+    def launch(self, run, folder, stage, lock, place, nursery):
+        self.begun.append((run.seed, run.arm, str(stage)))
+        name = len(self.begun) - 1
+        if stage == Stage.training:
+            start_attempt(run, "float32").set_state("running")
+        return Step(self, name, folder, stage), stage
+
+    def end(self, position, status=0):
+        self.ended[position] = status
+
+
+class Step:
+    def __init__(self, steps, position, folder, stage):
+        self.steps, self.position, self.folder, self.stage = steps, position, folder, stage
+
+    def poll(self):
+        status = self.steps.ended.get(self.position)
+        if status == 0 and self.stage == Stage.end and self.folder.state == "running":
+            self.folder.set_state("finished")
+        return status
+
+    def terminate(self):
+        self.steps.ended.setdefault(self.position, -15)
+
+    def wait(self, timeout):
+        return self.poll()
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_the_end_of_a_run_overlaps_the_next_training_where_a_core_is_left(runs, monkeypatch, tmp_path, cores):
+    steps = Steps(monkeypatch)
+    monkeypatch.setattr(local.build, "count_cores", lambda: cores)
+    monkeypatch.setattr(local.build, "resolve_threads", lambda config: 1)
+    launcher = make_launcher(claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
+    begun_at, ended = [], []
+
+    def tick(running):
+        begun_at.append(len(steps.begun))
+        match len(begun_at):
+            case 2:
+                steps.end(0)  # the first training
+            case 5:
+                steps.end(1)  # its end
+            case 8:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launcher.execute(runs[:2], lambda job: None, tick, ended.append)
+    stages = [stage for _, _, stage in steps.begun]
+    assert stages == ["training", "end", "training"]
+    # The next training begins with the end of the first, or only after it.
+    assert begun_at == ([1, 1, 2, 3, 3, 3, 3, 3] if cores == 2 else [1, 1, 2, 2, 2, 2, 3, 3])
+    assert [job.folder.state for job in ended] == ["finished", "interrupted"]
+
+
+def test_a_training_that_fails_has_no_end_and_one_that_is_cut_short_before_it_is_interrupted(
+    runs, monkeypatch, tmp_path
+):
+    steps = Steps(monkeypatch)
+    launcher = make_launcher(claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
+    ended = []
+
+    def tick(running):
+        if len(steps.begun) == 1:
+            steps.end(0, status=1)
+        elif len(steps.begun) == 2:
+            steps.end(1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launcher.execute(runs[:2], lambda job: None, tick, ended.append)
+    assert [stage for _, _, stage in steps.begun] == ["training", "training"]
+    assert [job.folder.state for job in ended] == ["failed", "interrupted"]

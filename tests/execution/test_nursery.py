@@ -1,49 +1,43 @@
 """Workers that are forked: what they inherit, how their ends are heard of, and what happens when the nursery dies."""
 
+import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from segcore.execution import nursery as nurseries
 from segcore.execution.nursery import Nursery, is_alive
+from segcore.execution.stage import Stage
 
-# In place of the worker: says where it is, and does what the folder's name asks for.
-STAND_IN = """
-import os, sys, time
-def main(folder):
-    print("in", folder.path.name, os.environ.get("MARK"), os.getsid(0) == os.getpid(), flush=True)
+
+def stand_in(folder, stage):
+    """In place of the worker: says where it is, and does what the folder's name asks for."""
+    print(stage, folder.path.name, os.environ.get("MARK"), os.getsid(0) == os.getpid())
     if folder.path.name == "sleeps":
         time.sleep(60)
     if folder.path.name == "dies":
-        os.kill(os.getpid(), 9)
+        os.kill(os.getpid(), signal.SIGKILL)
     return 7
-"""
 
 
 @pytest.fixture
-def nursery(tmp_path, monkeypatch):
+def rehearsals(tmp_path, monkeypatch):
+    """A file that grows with each rehearsal."""
+    path = tmp_path / "rehearsals"
+    monkeypatch.setattr(nurseries, "rehearse", lambda: path.open("a").write("once"))
+    return path
+
+
+@pytest.fixture
+def nursery(monkeypatch, rehearsals):
     """A nursery whose workers are the stand-in."""
-    name = "segcore.execution.worker"
-    code = "\n".join(
-        [
-            "import sys, types, segcore.execution",
-            "from segcore.execution import nursery",
-            f"worker = segcore.execution.worker = sys.modules[{name!r}] = types.ModuleType({name!r})",
-            f"exec({STAND_IN!r}, worker.__dict__)",
-            "nursery.main(int(sys.argv[1]))",
-        ]
-    )
-    popen = subprocess.Popen
-
-    def start_stand_in(command, **options):
-        return popen([sys.executable, "-c", code, command[-1]], **options)
-
-    monkeypatch.setattr(nurseries.subprocess, "Popen", start_stand_in)
-    made = Nursery(dict(os.environ))
+    monkeypatch.setattr(nurseries.worker, "main", stand_in)
+    monkeypatch.setattr(nurseries, "PAUSE_SECONDS", 0.1)
+    made = Nursery()
     yield made
     made.close()
 
@@ -51,7 +45,7 @@ def nursery(tmp_path, monkeypatch):
 def start(nursery, tmp_path, name):
     lock = os.open(tmp_path / f"{name}.lock", os.O_CREAT | os.O_RDWR)
     with (tmp_path / f"{name}.log").open("ab") as log:
-        worker = nursery.start(tmp_path / name, log.fileno(), lock, {"MARK": "set"})
+        worker = nursery.start(tmp_path / name, Stage.training, log.fileno(), [lock], {"MARK": "set"})
     os.close(lock)
     return worker
 
@@ -59,7 +53,26 @@ def start(nursery, tmp_path, name):
 def test_a_worker_has_its_log_its_variables_and_a_session_of_its_own(nursery, tmp_path):
     worker = start(nursery, tmp_path, "ends")
     assert worker.wait(timeout=30) == 7
-    assert (tmp_path / "ends.log").read_text() == "in ends set True\n"
+    assert (tmp_path / "ends.log").read_text() == "training ends set True\n"
+
+
+def sleepers(tmp_path):
+    """Processes whose output goes into the folder."""
+    logs = []
+    for output in Path("/proc").glob("[0-9]*/fd/1"):
+        with contextlib.suppress(OSError):
+            logs.append(os.readlink(output))
+    return [log for log in logs if log.startswith(str(tmp_path))]
+
+
+def test_the_ends_of_runs_are_rehearsed_once_after_the_first_start(nursery, tmp_path, rehearsals):
+    time.sleep(0.3)
+    assert not rehearsals.exists()
+    for name in ("ends", "sleeps"):
+        worker = start(nursery, tmp_path, name)
+        time.sleep(0.5)
+        assert rehearsals.read_text() == "once"
+    worker.kill()
 
 
 def test_ends_are_told_apart(nursery, tmp_path):
@@ -75,8 +88,8 @@ def test_ends_are_told_apart(nursery, tmp_path):
 
 def test_a_worker_outlives_the_nursery_and_its_end_is_noticed(nursery, tmp_path):
     worker = start(nursery, tmp_path, "sleeps")
-    nursery.process.kill()
-    nursery.process.wait()
+    os.kill(nursery.pid, signal.SIGKILL)
+    nursery.wait()
     time.sleep(0.2)
     assert worker.poll() is None and is_alive(worker.pid)
     with pytest.raises(OSError):
@@ -93,6 +106,5 @@ def test_an_interrupted_start_leaves_no_worker_behind(nursery, tmp_path, monkeyp
     monkeypatch.setattr(nursery, "receive", interrupt)
     with pytest.raises(KeyboardInterrupt):
         start(nursery, tmp_path, "sleeps")
-    assert nursery.process.returncode == -signal.SIGKILL
-    sleeping = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
-    assert not sleeping.stdout
+    assert not is_alive(nursery.pid)
+    assert not sleepers(tmp_path)

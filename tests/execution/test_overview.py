@@ -13,7 +13,8 @@ from segcore.execution import costs
 from segcore.execution.folder import folder_of, start_attempt
 from segcore.execution.overview import describe_whole, show_plan
 from segcore.execution.pace import Pace, Sizes, keep_timing, kind_of, read_paces
-from segcore.execution.session import Lookup, Request
+from segcore.execution.request import Request
+from segcore.execution.session import Lookup
 
 SIZES = Sizes(train=100, validation=20, test=40)
 ARMS = {"U-Net": {"model.name": "unet"}, "ResNet": {"model.name": "resnet34_unet"}}

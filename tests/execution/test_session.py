@@ -10,7 +10,8 @@ from segcore.errors import UserError
 from segcore.execution import folder as folders
 from segcore.execution import session as sessions
 from segcore.execution.folder import claim, folder_of, make_runs_folder, start_attempt
-from segcore.execution.session import Lookup, Request, Session, find_runs_to_do, make_plans
+from segcore.execution.request import Request
+from segcore.execution.session import Lookup, Session, find_runs_to_do, make_plans
 from segcore.execution.standing import standing_runs
 from segcore.plan import Facts, expand
 

@@ -12,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 
 from segcore import tracking
+from segcore.tracking.exporting import save_model
 
 STARTED = 1_700_000_000.0
 SETTINGS = {
@@ -118,5 +119,5 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("saved") / "model"
-    tracking.save_model(torch.nn.Conv2d(3, 1, kernel_size=3, padding=1).eval(), folder, image_size=8)
+    save_model(torch.nn.Conv2d(3, 1, kernel_size=3, padding=1).eval(), folder, image_size=8)
     return folder

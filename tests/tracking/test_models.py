@@ -10,6 +10,7 @@ from mlflow.models import Model
 
 from segcore import tracking
 from segcore.models import MODELS
+from segcore.tracking.exporting import save_model
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_saving_is_quiet_and_replaces(tmp_path: Path, capfd: pytest.CaptureFixtu
     model = MODELS["resnet34_unet"](in_channels=3, out_channels=1).eval()
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").write_text("")
-    tracking.save_model(model, tmp_path / "model", image_size=32)
+    save_model(model, tmp_path / "model", image_size=32)
     assert not (tmp_path / "model" / "old").exists()
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("mlflow").level == logging.CRITICAL
@@ -68,6 +69,6 @@ def test_delivered_model_is_loaded_by_its_id(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.tracking_uri())
         loaded = mlflow.pytorch.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
     finally:
-        tracking.save_model(convolution, model_folder, image_size=8)
+        save_model(convolution, model_folder, image_size=8)
     images_N3HW = torch.ones(2, 3, 8, 8)
     torch.testing.assert_close(loaded(images_N3HW), convolution(images_N3HW), rtol=0, atol=0)

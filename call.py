@@ -1,0 +1,123 @@
+"""What a call of `runner.py` does: plans, trains what is missing, and shows what came out.
+
+Apart from `runner.py`, because its imports take seconds.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from analysis.definition import Definition, parse_definition
+from analysis.planning import outlook
+from analysis.terminal import show_outlooks, show_verdicts
+from analysis.verdicts import judge
+from segcore import tracking
+from segcore.execution.calibration import calibrate_unknown
+from segcore.execution.folder import folder_of
+from segcore.execution.listing import list_ablations
+from segcore.execution.nursery import open_nursery
+from segcore.execution.overview import describe_whole, show_plan
+from segcore.execution.pace import read_paces
+from segcore.execution.request import Request
+from segcore.execution.session import Lookup, Session, describe_experiment, find_runs_to_do, make_plans
+from segcore.execution.standing import seeds_after, standing_digest, standing_rows
+from segcore.execution.terminal import results_tables
+from segcore.plan import Plan, Run, digest
+
+FINISHED, SOME_FAILED = 0, 1
+
+
+def list_all(request: Request, console: Console) -> int:
+    """Show the ablations that there are; the exit status."""
+    console.print(list_ablations(request))
+    return FINISHED
+
+
+def look_ahead(request: Request, calibrate: bool, console: Console) -> int:
+    """Show what the request would do, cost, and be able to decide; the exit status."""
+    lookup = Lookup(may_download=False)
+    plans = make_plans(request, lookup)
+    paces = read_paces()
+    if calibrate:
+        paces = calibrate_unknown(find_runs_to_do(plans, request.rerun), paces, lookup, console)
+    for plan in plans:
+        console.print(show_plan(plan, request, lookup, paces))
+        epochs = max(config.trainer.epochs for config, _ in plan.arms.values())
+        console.print(show_outlooks(outlook(definition_of(plan), seeds_after(plan), frame_of(plan), epochs)))
+    console.print(describe_whole(plans, request, lookup, paces), highlight=False)
+    return FINISHED
+
+
+def run(request: Request, console: Console) -> int:
+    """Execute the request and show what came out; the exit status."""
+    lookup = Lookup()
+    with open_nursery() as nursery:  # before anything is computed here
+        plans = make_plans(request, lookup)
+        session = Session(request, plans, lookup, console, nursery)
+        session.prepare_data()
+        session.execute()
+    for plan in plans:
+        console.print(results_tables(plan))
+        console.print(show_verdicts(judge(definition_of(plan), frame_of(plan))))
+        if request.report and session.delivered:
+            report(plan, console)
+    console.print(describe_call(session.to_do), highlight=False)
+    return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
+
+
+def definition_of(plan: Plan) -> Definition:
+    """The ablation's definition in the analysis's terms."""
+    definition = json.loads(describe_experiment(plan.ablation).definition)
+    return parse_definition(definition, plan.ablation.source)
+
+
+def frame_of(plan: Plan) -> pd.DataFrame:
+    """How the ablation stands: arm, seed, state, reason and metrics of each run, from the runs' folders."""
+    return pd.DataFrame(standing_rows(plan))
+
+
+def report(plan: Plan, console: Console) -> None:
+    """Keep the ablation's report in MLflow, unless nothing has changed since the last; a failure is told, no more."""
+    experiment = plan.ablation.experiment
+    try:
+        client = tracking.tracking_client()
+        source = digest([standing_digest(plan), code_of_analysis()])
+        if not tracking.is_summary_of(experiment, source, client):
+            # Not at the top: its figures take seconds to import, and most calls have nothing new to report.
+            from analysis.report import write_report
+
+            with console.status("writing the report"), tempfile.TemporaryDirectory() as place:
+                folder = Path(place) / "report"
+                sentences = write_report(client, [experiment], folder, plan=plan.plan)
+                tracking.deliver_summary(experiment, folder, sentences, source, client)
+    # MLflow, its database and its artifact store raise errors of many kinds; the runs are finished all the same.
+    except Exception as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        console.print(f"The report of {experiment} was not made: {said}", style="yellow", markup=False)
+    else:
+        console.print(f"The report is in MLflow: run `report` of experiment {experiment}.", highlight=False)
+
+
+def code_of_analysis() -> str:
+    """A hash of what makes the report, so that a newer version makes it anew."""
+    folder = Path(__file__).parent / "analysis"
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return digest([(str(path.relative_to(folder)), path.read_bytes().hex()) for path in files])
+
+
+def describe_call(runs: Sequence[Run]) -> str:
+    """What became of the runs that were to do, and where to compare them."""
+    states = [folder_of(run).state for run in runs]
+    ended = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    where = "" if os.environ.get("MLFLOW_TRACKING_URI") else " `mlflow ui` in this folder compares all runs."
+    return f"This call: {ended or 'nothing to train, all runs were finished before'}.{where}"
+
+
+def is_finished(plan: Plan) -> bool:
+    """Whether every run of the plan is."""
+    return all(folder_of(run).state == "finished" for run in plan.runs)

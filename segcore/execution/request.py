@@ -1,0 +1,74 @@
+"""What the command line asks for, understood without torch or MLflow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from segcore.ablation import relative
+from segcore.config import nearest
+from segcore.errors import UserError
+from segcore.execution.variables import PROJECT
+
+EXPERIMENTS = PROJECT / "experiments"
+
+
+class Launcher(StrEnum):
+    """Where runs are computed: in processes on this machine."""
+
+    local = "local"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    files: Sequence[Path]
+    overrides: Sequence[str] = ()
+    preset: str | None = None
+    seeds: Sequence[int] | None = None
+    only: Sequence[str] = ()
+    jobs: int = 1
+    launcher: Launcher = Launcher.local
+    rerun: bool = False
+    report: bool = True
+
+
+def make_request(
+    arguments: list[str],
+    preset: str | None,
+    seeds: str | None,
+    only: list[str],
+    jobs: int,
+    launcher: Launcher,
+    rerun: bool,
+    report: bool,
+) -> Request:
+    """The command line as a request; whatever holds a `=` and is no file overrides a setting."""
+    files = [find_file(argument) for argument in arguments if "=" not in argument or Path(argument).is_file()]
+    overrides = [argument for argument in arguments if "=" in argument and not Path(argument).is_file()]
+    try:
+        numbers = None if seeds is None else [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds {seeds}: must be whole numbers with commas between them, such as 42,43") from None
+    return Request(files, overrides, preset, numbers, only, jobs, launcher, rerun, report)
+
+
+def require_files(request: Request) -> None:
+    """Raise UserError where nothing is asked for."""
+    if not request.files:
+        raise UserError("no ablation file is given; `python runner.py --list` shows those that there are")
+
+
+def find_file(argument: str) -> Path:
+    """The ablation file that an argument of the command line means: a path, or the bare name of one in `experiments/`.
+
+    Raises UserError where there is no such file.
+    """
+    path = Path(argument)
+    if path.is_file():
+        return path
+    names = {file.stem: relative(file) for file in EXPERIMENTS.glob("*.yaml")}
+    if argument not in names:
+        raise UserError(f"{argument}: there is no such file{nearest(path.stem, names)}")
+    return names[argument]
