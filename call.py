@@ -20,7 +20,7 @@ from segcore import tracking
 from segcore.execution.calibration import calibrate_unknown
 from segcore.execution.folder import folder_of
 from segcore.execution.listing import list_ablations
-from segcore.execution.nursery import open_nursery
+from segcore.execution.nursery import Nursery
 from segcore.execution.overview import describe_whole, show_plan
 from segcore.execution.pace import read_paces
 from segcore.execution.request import Request
@@ -53,14 +53,13 @@ def look_ahead(request: Request, calibrate: bool, console: Console) -> int:
     return FINISHED
 
 
-def run(request: Request, console: Console) -> int:
-    """Execute the request and show what came out; the exit status."""
+def run(request: Request, console: Console, nursery: Nursery | None) -> int:
+    """Execute the request and show what came out; the exit status.  nursery: forks the workers."""
     lookup = Lookup()
-    with open_nursery() as nursery:  # before anything is computed here
-        plans = make_plans(request, lookup)
-        session = Session(request, plans, lookup, console, nursery)
-        session.prepare_data()
-        session.execute()
+    plans = make_plans(request, lookup)
+    session = Session(request, plans, lookup, console, nursery)
+    session.prepare_data()
+    session.execute()
     for plan in plans:
         console.print(results_tables(plan))
         console.print(show_verdicts(judge(definition_of(plan), frame_of(plan))))

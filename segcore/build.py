@@ -140,6 +140,11 @@ def build_model(config: RunConfig, device: torch.device) -> nn.Module:
         # torch's layers initialise themselves from the global generator, and take no other.
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = MODELS[config.model.name](in_channels=3, out_channels=1)
+    return on_device(model, device)
+
+
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """The network on the device, its convolutions' weights in the memory layout that is fastest: channels last."""
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
@@ -196,8 +201,9 @@ def load_model(path: Path, device: torch.device) -> tuple[nn.Module, RunConfig, 
     tensors, metadata = read_checkpoint(path)
     try:
         config = parse_stored(metadata["settings"])
-        model = build_model(config, torch.device("cpu"))
-        model.load_state_dict(tensors)
+        with torch.device("meta"):  # makes no weights of its own
+            model = MODELS[config.model.name](in_channels=3, out_channels=1)
+        model.load_state_dict(tensors, assign=True)
     except (ValidationError, RuntimeError) as error:
         raise UserError(f"{path}: does not fit this version of the suite: {error}") from None
-    return model.to(device).eval(), config, metadata
+    return on_device(model, device).eval(), config, metadata

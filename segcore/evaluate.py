@@ -89,8 +89,7 @@ def main(
         config = reconfigure(trained, path, changes)
         device = resolve_device(config)
         torch.set_num_threads(resolve_threads(config))
-        # The memory layout that the network was trained in.
-        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(device)
         tested = replace(run_test(path, model, trained, config, metadata, device), run=run)
         replaced = replacement_note(output)
         with writing(output):

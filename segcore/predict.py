@@ -124,7 +124,7 @@ def main(
         cut, origin = choose_cut(threshold, metadata)
         target = resolve_device(config)
         # The memory layout that the network was trained in.
-        model = model.to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(target)
         replaced = replacement_note(output)
         writer = PredictionWriter(output, cut, config.data.border)
         predict(jobs, model, config.data.image_size, target, writer)

@@ -10,6 +10,7 @@ process, and tells when that has ended, and how.
 
 import contextlib
 import gc
+import importlib
 import json
 import math
 import os
@@ -189,7 +190,7 @@ def is_alive(pid: int) -> bool:
 def serve(connection: socket.socket, rehearse: Callable[[], None]) -> None:
     """Fork a worker for each request until the runner is gone.
 
-    rehearse: imports what only the end of a run needs; called once, in the first pause after a worker was started.
+    rehearse: reads what only the end of a run needs; called once, in the first pause after a worker was started.
     """
     idle_since, has_rehearsed = math.inf, False
     while True:
@@ -249,6 +250,8 @@ def become_nursery(connection: socket.socket) -> NoReturn:
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, 0)
         redirect(nowhere, nowhere)
+        # Each training would import it with its optimizer; the runner has no use for it.
+        importlib.import_module("torch._dynamo")
         gc.freeze()  # what is there now stays shared with the workers
         with contextlib.suppress(ConnectionError):
             serve(connection, rehearse)

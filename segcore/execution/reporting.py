@@ -5,9 +5,12 @@ import math
 import resource
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import torch
+from PIL import Image
 from torch import nn
 
 from segcore import build, pictures, tables
@@ -22,6 +25,9 @@ from segcore.models import count_gflops, count_parameters
 from segcore.tracking.exporting import save_model
 
 log = logging.getLogger("worker")
+
+# Of PNG files, 0 to 9: twice as fast as Pillow's own 6, and 4 % larger.
+PACKING = 4
 
 
 def training_metrics(folder: RunFolder, config: RunConfig, device: torch.device) -> dict[str, float]:
@@ -64,7 +70,6 @@ def peak_memory_gib(device: torch.device) -> float:
 def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device) -> None:
     """Choose the threshold on validation images, test with the best weights, and write all but the model."""
     model, _, _ = build.load_model(folder.checkpoint, device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     validation = evaluate_part(config, data.validation, model, device)
     threshold = config.evaluation.threshold
     if threshold == "validation":
@@ -124,5 +129,6 @@ def write_pictures(
         title=title,
     )
     (folder.artifacts / "sheets").mkdir(exist_ok=True)
-    for name, picture in sheets.items():
-        picture.save(folder.artifacts / "sheets" / f"{name}.png")
+    with ThreadPoolExecutor() as pool:
+        paths = [folder.artifacts / "sheets" / f"{name}.png" for name in sheets]
+        list(pool.map(partial(Image.Image.save, compress_level=PACKING), sheets.values(), paths))

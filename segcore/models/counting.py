@@ -1,11 +1,14 @@
 """What a network is made of, counted on the meta device: parameters, and operations of a forward pass."""
 
+from functools import lru_cache
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from segcore.models.registry import MODELS
 
 
+@lru_cache(maxsize=64)
 def count_gflops(model_name: str, image_size: int) -> float:
     """10^9 floating-point operations of one image's forward pass; a multiplication and its addition are two."""
     with torch.device("meta"):

@@ -61,7 +61,7 @@ def sleepers(tmp_path):
     logs = []
     for output in Path("/proc").glob("[0-9]*/fd/1"):
         with contextlib.suppress(OSError):
-            logs.append(os.readlink(output))
+            logs.append(str(output.readlink()))
     return [log for log in logs if log.startswith(str(tmp_path))]
 
 
