@@ -64,22 +64,16 @@ class Arena:
         self.overrides = overrides
         self.next_seed = 1
 
-    def call(self, number: int) -> float:
-        """A call that trains so many runs."""
+    def command(self, number: int) -> list[str]:
+        """A call that trains so many runs, as arguments of Python."""
         seeds = range(self.next_seed, self.next_seed + number)
         self.next_seed += number
-        return seconds_of(
-            [
-                str(PROJECT / "runner.py"),
-                "loss",
-                "--preset=demo",
-                "--only=BCE",
-                "--no-report",
-                f"--seeds={','.join(map(str, seeds))}",
-                *self.overrides,
-            ],
-            self.place,
-        )
+        options = ["--preset=demo", "--only=BCE", "--no-report", f"--seeds={','.join(map(str, seeds))}"]
+        return [str(PROJECT / "runner.py"), "loss", *options, *self.overrides]
+
+    def call(self, number: int) -> float:
+        """Seconds of such a call."""
+        return seconds_of(self.command(number), self.place)
 
     def last_run(self) -> Path:
         """The folder of the run that ended last."""

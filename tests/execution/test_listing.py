@@ -6,7 +6,7 @@ from rich.console import Console
 
 from segcore.errors import UserError
 from segcore.execution import folder as folders
-from segcore.execution import listing
+from segcore.execution import listing, request
 from segcore.execution.folder import start_attempt
 from segcore.execution.listing import list_ablations
 from segcore.execution.request import Request, find_file
@@ -19,6 +19,7 @@ def folder(tmp_path, monkeypatch):
     """The folder of the ablation files and of the runs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(listing, "EXPERIMENTS", tmp_path)
+    monkeypatch.setattr(request, "EXPERIMENTS", tmp_path)
     monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
     return tmp_path
 
