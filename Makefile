@@ -18,7 +18,34 @@ help:            ## this list
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	@touch $@
 
-.venv/installed-bench: .venv/installed-bench ## everything that is measured, against what else one would use; half an hour on 2 cores
+.venv/installed-bench: .venv/installed requirements-bench.txt
+	$(BIN)/python -m pip install --quiet -r requirements-bench.txt
+	@touch $@
+
+install: .venv/installed ## make .venv and install requirements.txt
+
+install-dev: .venv/installed-dev ## the same with the development tools
+
+demo: install    ## the learning-rate ablation in miniature, on built-in data
+	$(BIN)/python runner.py experiments/lr_sweep.yaml --preset demo
+	@echo
+	@echo "This was experiments/lr_sweep.yaml in miniature: synthetic pets, 64 x 64, two seeds. Next:"
+	@echo "  .venv/bin/mlflow ui                                             compare the runs at http://127.0.0.1:5000"
+	@echo "  make report                                                     report/index.html: verdicts, figures, methods"
+	@echo "  .venv/bin/python runner.py --list --preset demo                 the ablations that there are"
+	@echo "  .venv/bin/python runner.py experiments/lr_sweep.yaml --preset pets64 data.download=true"
+	@echo "                                                                  the real dataset (800 MB) at 64 x 64"
+
+report: install  ## report/ from what MLflow holds: index.html, report.md, LaTeX tables, figures
+	$(BIN)/python -m analysis.report --output report
+
+figures: install ## the report's figures alone, as PNG and PDF
+	$(BIN)/python -m analysis.report --figures-only --output report
+
+calibration: install ## how often the verdicts err, by simulation: under 5 minutes on 2 cores
+	$(BIN)/python -m analysis.calibration
+
+bench: .venv/installed-bench ## everything that is measured, against what else one would use; half an hour on 2 cores
 	$(BIN)/python -m benchmarks.data_way
 	$(BIN)/python -m benchmarks.training --model resnet34_unet --images 48
 	$(BIN)/python -m benchmarks.training --model unet --images 8 --repeats 1
