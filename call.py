@@ -17,7 +17,6 @@ from analysis.planning import outlook
 from analysis.terminal import show_outlooks, show_verdicts
 from analysis.verdicts import judge
 from segcore import tracking
-from segcore.execution.calibration import calibrate_unknown
 from segcore.execution.folder import folder_of
 from segcore.execution.listing import list_ablations
 from segcore.execution.nursery import Nursery
@@ -44,6 +43,9 @@ def look_ahead(request: Request, calibrate: bool, console: Console) -> int:
     plans = make_plans(request, lookup)
     paces = read_paces()
     if calibrate:
+        # Not at the top: its libraries take a second, and trainings do not need it.
+        from segcore.execution.calibration import calibrate_unknown
+
         paces = calibrate_unknown(find_runs_to_do(plans, request.rerun), paces, lookup, console)
     for plan in plans:
         console.print(show_plan(plan, request, lookup, paces))

@@ -3,6 +3,7 @@
 python runner.py experiments/lr_sweep.yaml --preset demo
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -92,8 +93,9 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
 def leave(end: SystemExit) -> NoReturn:
     """End this process at once: to take down all that was imported, module by module, takes another second."""
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):  # nobody reads any more
+            stream.flush()
     os._exit(end.code if isinstance(end.code, int) else FINISHED)
 
 

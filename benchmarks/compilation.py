@@ -19,15 +19,17 @@ from segcore.models import MODELS
 STEPS = 5
 
 
-def time_steps(network: str, image_size: int, batch: int, device: torch.device, *, compiled: bool) -> None:
+def time_steps(asked: argparse.Namespace, device: torch.device, *, compiled: bool) -> None:
     """Train for a few steps on one batch, and print their times and losses."""
     torch.manual_seed(0)
-    model: nn.Module = MODELS[network](in_channels=3, out_channels=1)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward = compile_network(model, batch) if compiled else model
+    layout = torch.contiguous_format if asked.planes else torch.channels_last
+    size = (asked.image_size, asked.image_size)
+    model: nn.Module = MODELS[asked.model](in_channels=3, out_channels=1)
+    model = model.to(device, memory_format=layout)  # type: ignore[call-overload]
+    forward = compile_network(model, asked.batch) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    images = torch.rand(batch, 3, image_size, image_size, device=device).contiguous(memory_format=torch.channels_last)
-    masks = (torch.rand(batch, 1, image_size, image_size, device=device) > 0.5).float()
+    images = torch.rand(asked.batch, 3, *size, device=device).contiguous(memory_format=layout)
+    masks = (torch.rand(asked.batch, 1, *size, device=device) > 0.5).float()
     loss_function, seconds, losses = BCEDiceLoss(), [], []
     for _ in range(STEPS + 1):
         start = time.perf_counter()
@@ -49,9 +51,10 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--planes", action="store_true", help="PyTorch's default memory layout, not channels last")
     asked = parser.parse_args()
     for compiled in (False, True):
-        time_steps(asked.model, asked.image_size, asked.batch, torch.device(asked.device), compiled=compiled)
+        time_steps(asked, torch.device(asked.device), compiled=compiled)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def time_parts(work: Work, repeats: int) -> dict[str, float]:
         "read the rows": lambda: next(iter(pixels.stream([rows_N]))),
         "where pixels come from": lambda: turning_grid(angles_N, flips_N, *size),
         "resample": lambda: resample(words_NHW, grid_NHW2),
-        "to a batch": lambda: loading._to_batch(words_NHW, "pet"),
+        "to a batch": lambda: loading._to_batch(words_NHW, "pet", build.training_layout(config, device)),
     }
 
     def timed(step: Callable[[], object]) -> float:

@@ -34,8 +34,8 @@ WARMING_UP = 2
 def available_means(device: torch.device) -> list[str]:
     """The means that the suite uses on this machine; autocast on a GPU is the report's own as well."""
     if device.type == "cuda":
-        return [LAYOUT, FUSED, LOSS]
-    return [LAYOUT, FUSED, LOSS, ALLOCATOR, *([HALF] if has_native_bfloat16() else [])]
+        return [FUSED, LOSS, LAYOUT]
+    return [FUSED, LOSS, ALLOCATOR, *([HALF, LAYOUT] if has_native_bfloat16() else [])]
 
 
 def time_steps(means: Sequence[str], network: str, image_size: int, batch: int, steps: int, device: str) -> float:
@@ -100,6 +100,8 @@ def main() -> None:
     means = available_means(torch.device(asked.device))
     variants: dict[str, list[str]] = {"all": means}
     variants |= {f"without {one}": [other for other in means if other != one] for one in means}
+    if LAYOUT not in means:
+        variants[f"with {LAYOUT}"] = [*means, LAYOUT]
     variants["none"] = []
     turns = [{name: measure(used, asked) for name, used in variants.items()} for _ in range(asked.repeats)]
     table = Table(title=f"a step of {asked.model}, {asked.image_size}, batch {asked.batch}", box=box.SIMPLE_HEAD)

@@ -26,7 +26,7 @@ RESIDENT_FRACTION = 0.25
 class Batch:
     """N images with their masks on the training device.
 
-    images_N3HW: float32 in [0, 1], channels last in memory.  masks_N1HW: float32, 1 pet, 0 background.
+    images_N3HW: float32 in [0, 1], in the loader's memory layout.  masks_N1HW: float32, 1 pet, 0 background.
     valid_N1HW: bool, false on border pixels that do not count; None where every pixel counts.
     """
 
@@ -41,7 +41,7 @@ class TrainLoader:
     rotation_degrees: angles are uniform in +- this, 0 for none.  flip_probability: in [0, 1].
     border: whether trimap pixels of code 3 count as pet, as background or not at all.  Pixels that rotation fills in
     are black in the image and background in the mask.  A last batch of one image is left out: batch norm cannot use
-    it.
+    it.  layout: of the images in memory.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class TrainLoader:
         rotation_degrees: float,
         flip_probability: float,
         border: Border,
+        layout: torch.memory_format = torch.channels_last,
     ) -> None:
         self._pixels = _Pixels(part, device)
         self._batch_size = batch_size
@@ -62,6 +63,7 @@ class TrainLoader:
         self._rotation_degrees = rotation_degrees
         self._flip_probability = flip_probability
         self._border = border
+        self._layout = layout
         alone = batch_size > 1 and len(part) % batch_size == 1
         self.num_images = len(part) - alone
         self.num_batches = -(-self.num_images // batch_size)
@@ -73,7 +75,7 @@ class TrainLoader:
             _in_groups(drawn_N[: self.num_images], self._batch_size) for drawn_N in (order_N, angles_N, flips_N)
         )
         for words_NHW, angles_of_group, flips_of_group in zip(self._pixels.stream(groups), angles, flips, strict=True):
-            yield _to_batch(self._augment(words_NHW, angles_of_group, flips_of_group), self._border)
+            yield _to_batch(self._augment(words_NHW, angles_of_group, flips_of_group), self._border, self._layout)
 
     def _augment(self, words_NHW: Tensor, angles_N: Tensor, flips_N: Tensor) -> Tensor:
         if self._rotation_degrees:
@@ -92,7 +94,7 @@ class TrainLoader:
 
 
 class EvaluationLoader:
-    """Batches of a part in file order, without augmentation, the last smaller one included."""
+    """Batches of a part in file order, without augmentation, the last smaller one included; channels last."""
 
     def __init__(self, part: Part, *, batch_size: int, device: torch.device, border: Border) -> None:
         self.part = part
@@ -106,7 +108,7 @@ class EvaluationLoader:
     def __iter__(self) -> Iterator[Batch]:
         order_N = torch.arange(len(self.part), device=self._pixels.device)
         for words_NHW in self._pixels.stream(_in_groups(order_N, self._batch_size)):
-            yield _to_batch(words_NHW, self._border)
+            yield _to_batch(words_NHW, self._border, torch.channels_last)
 
 
 class _Pixels:
@@ -159,13 +161,14 @@ def _fits(part: Part, device: torch.device) -> bool:
     return part.pixels_NHW4.nbytes <= RESIDENT_FRACTION * free
 
 
-def _to_batch(words_NHW: Tensor, border: Border) -> Batch:
+def _to_batch(words_NHW: Tensor, border: Border, layout: torch.memory_format) -> Batch:
     """Images and masks of pixels that are one number each: from the lowest byte up red, green, blue, code."""
-    images_NHW3 = torch.empty(*words_NHW.shape, 3, device=words_NHW.device)
+    num_images, height, width = words_NHW.shape
+    images_N3HW = torch.empty(num_images, 3, height, width, device=words_NHW.device, memory_format=layout)
     for channel in range(3):  # of whole planes, twice as fast as a slice of bytes
-        images_NHW3[..., channel] = words_NHW >> 8 * channel & 255
+        images_N3HW[:, channel] = words_NHW >> 8 * channel & 255
     codes_N1HW = (words_NHW >> 24 & 255).unsqueeze(1)
     # Pet and border, 1 and 3, have the lowest bit set; background, 2, and what rotation fills in, 0, have not.
     pet_N1HW = codes_N1HW & 1 if border == "pet" else codes_N1HW == PET
     valid_N1HW = codes_N1HW != BORDER if border == "ignore" else None
-    return Batch(images_NHW3.div_(255).permute(0, 3, 1, 2), pet_N1HW.float(), valid_N1HW)
+    return Batch(images_N3HW.div_(255), pet_N1HW.float(), valid_N1HW)

@@ -30,8 +30,9 @@ from segcore.execution.costs import memory_needed, unknown_kinds
 from segcore.execution.folder import RunFolder, make_runs_folder
 from segcore.execution.local import explain_death
 from segcore.execution.pace import Pace, Paces, Sizes, keep_timing, kind_of, read_timings
-from segcore.execution.reporting import evaluate_part, export_model, report_results, training_metrics
+from segcore.execution.reporting import evaluate_part, export_model, report_results
 from segcore.execution.session import Lookup
+from segcore.execution.totals import training_metrics
 from segcore.execution.variables import worker_environment
 from segcore.plan import Run
 from segcore.tracking.exporting import rehearse

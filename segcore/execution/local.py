@@ -124,11 +124,18 @@ class LocalLauncher:
                         running.remove(job)
                         on_end(job)
                 on_tick(running)
-                time.sleep(POLL_SECONDS)
+                self.rest()
         finally:
             stop(running)
             for job in running:
                 on_end(job)
+
+    def rest(self) -> None:
+        """Wait a little, or until a forked worker has ended."""
+        if self.nursery is None:
+            time.sleep(POLL_SECONDS)
+        else:
+            self.nursery.rest(POLL_SECONDS)
 
     def has_room(self, run: Run, running: Sequence[Job]) -> bool:
         """Whether a run can start beside those that are under way."""
@@ -168,6 +175,19 @@ def leaves_a_core(run: Run, jobs: int) -> bool:
     """Whether so many trainings of this kind leave a core to others; one on a GPU takes one core itself."""
     threads = 1 if build.resolve_device(run.config).type == "cuda" else build.resolve_threads(run.config)
     return jobs * threads < build.count_cores()
+
+
+def describe_crowding(runs: Sequence[Run], jobs: int) -> str | None:
+    """What is to be said of CPU runs whose threads together are more than the cores; None where they are not."""
+    own = [run.config for run in runs if build.resolve_device(run.config).type == "cpu"]
+    jobs, cores = min(jobs, len(own)), build.count_cores()
+    threads = max(map(build.resolve_threads, own), default=0)
+    if jobs < 2 or jobs * threads <= cores:
+        return None
+    return (
+        f"--jobs {jobs} with {threads} threads a run on {cores} cores: the runs will slow each other down many times "
+        f"over. Give each its share: execution.threads={max(1, cores // jobs)}"
+    )
 
 
 def launch(

@@ -21,14 +21,13 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from segcore.execution import worker
 from segcore.execution.folder import RunFolder
 from segcore.execution.stage import Stage
-from segcore.tracking.exporting import rehearse
 
 MESSAGE_BYTES = 65536
 POLL_SECONDS = 0.05
@@ -113,6 +112,13 @@ class Nursery:
             except OSError:
                 self.is_closed = True
 
+    def rest(self, seconds: float) -> None:
+        """Wait so long, or until there is something to hear of."""
+        if self.is_closed:
+            time.sleep(seconds)
+        else:
+            select.select([self.socket], [], [], seconds)
+
     def close(self) -> None:
         """End the process; workers that still run go on."""
         self.socket.close()
@@ -187,19 +193,16 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def serve(connection: socket.socket, rehearse: Callable[[], None]) -> None:
-    """Fork a worker for each request until the runner is gone.
-
-    rehearse: reads what only the end of a run needs; called once, in the first pause after a worker was started.
-    """
-    idle_since, has_rehearsed = math.inf, False
+def serve(connection: socket.socket) -> None:
+    """Fork a worker for each request until the runner is gone; prepare their ends in the first pause after a start."""
+    idle_since, is_prepared = math.inf, False
     while True:
         readable = select.select([connection], [], [], POLL_SECONDS)[0]
         tell_ends(connection)
         if not readable:
-            if not has_rehearsed and time.monotonic() - idle_since > PAUSE_SECONDS:
-                has_rehearsed = True
-                rehearse()
+            if not is_prepared and time.monotonic() - idle_since > PAUSE_SECONDS:
+                is_prepared = True
+                prepare_ends()
                 gc.freeze()
             continue
         content, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, MAX_DESCRIPTORS)
@@ -212,6 +215,12 @@ def serve(connection: socket.socket, rehearse: Callable[[], None]) -> None:
             os.close(descriptor)
         idle_since = time.monotonic()
         connection.send(json.dumps({"started": pid}).encode())
+
+
+def prepare_ends() -> None:
+    """Import and read what only the end of a run needs."""
+    importlib.import_module("segcore.execution.reporting")
+    importlib.import_module("segcore.tracking.exporting").rehearse()
 
 
 def tell_ends(connection: socket.socket) -> None:
@@ -254,7 +263,7 @@ def become_nursery(connection: socket.socket) -> NoReturn:
         importlib.import_module("torch._dynamo")
         gc.freeze()  # what is there now stays shared with the workers
         with contextlib.suppress(ConnectionError):
-            serve(connection, rehearse)
+            serve(connection)
     finally:
         os._exit(0)
 

@@ -1,13 +1,9 @@
 """What is reported of a finished training: metrics, tables, pictures and the model, all in the run's folder."""
 
 import logging
-import math
-import resource
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
 
 import torch
 from PIL import Image
@@ -21,50 +17,12 @@ from segcore.evaluation import Evaluation, compute_test_metrics, evaluate
 from segcore.examples import example_sheets
 from segcore.execution.folder import RunFolder
 from segcore.metrics import THRESHOLDS, choose_threshold
-from segcore.models import count_gflops, count_parameters
 from segcore.tracking.exporting import save_model
 
 log = logging.getLogger("worker")
 
 # Of PNG files, 0 to 9: twice as fast as Pillow's own 6, and 4 % larger.
 PACKING = 4
-
-
-def training_metrics(folder: RunFolder, config: RunConfig, device: torch.device) -> dict[str, float]:
-    """Metrics of the training as a whole, from its epochs, its network and this process."""
-    epochs = [line["metrics"] for line in folder.lines("epochs")]
-    scores = [metrics["val/dice_per_image"] for metrics in epochs]
-    variation = dice_variation(scores)
-    return {
-        "train_seconds": math.fsum(metrics["epoch_seconds"] for metrics in epochs),
-        "epochs_to_90": epochs_to_90(scores),
-        **({} if variation is None else {"val/dice_variation": variation}),
-        "parameters": count_parameters(config.model.name),
-        "gflops": count_gflops(config.model.name, config.data.image_size),
-        "peak_memory_gib": peak_memory_gib(device),
-    }
-
-
-def epochs_to_90(scores: Sequence[float]) -> int:
-    """The first epoch, from 1, whose validation Dice reaches 90 % of the last epoch's."""
-    return next(epoch for epoch, score in enumerate(scores, start=1) if score >= 0.9 * scores[-1])
-
-
-def dice_variation(scores: Sequence[float]) -> float | None:
-    """Mean absolute change of the validation Dice from epoch to epoch, over the second half of the training.
-
-    The first half is left out because there the change is mostly progress.  None of fewer than three epochs.
-    """
-    late = scores[len(scores) // 2 :]
-    changes = [abs(after - before) for before, after in pairwise(late)]
-    return math.fsum(changes) / len(changes) if changes else None
-
-
-def peak_memory_gib(device: torch.device) -> float:
-    """The most memory held so far, GiB: allocated on the GPU, or resident in this process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30  # KiB on Linux
 
 
 def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device) -> None:

@@ -25,9 +25,9 @@ from segcore.errors import UserError
 from segcore.evaluation import compute_validation_metrics, evaluate
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
 from segcore.execution.folder import RunFolder, find_trained
-from segcore.execution.reporting import export_model, report_results, training_metrics
 from segcore.execution.sampling import SystemSampling
 from segcore.execution.stage import Stage
+from segcore.execution.totals import training_metrics
 from segcore.randomness import derive_seed
 from segcore.trainer import AUTOCAST_TYPES, DivergedError, EpochRecord, Trainer
 
@@ -49,7 +49,7 @@ def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
         if stage != Stage.end:
             compute(folder)
         if stage != Stage.training:
-            export_model(folder)
+            export(folder)
     except KeyboardInterrupt:
         folder.set_state("interrupted", "stopped by a signal")
     except DivergedError as error:
@@ -96,7 +96,22 @@ def compute(folder: RunFolder) -> None:
         log.info("the training is that of %s: only the evaluation differs", donor.path.name)
         for name in ("epochs.jsonl", "best.safetensors", "training.json"):
             shutil.copy2(donor.path / name, folder.path / name)
+    report(folder, config, data, device)
+
+
+def report(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device) -> None:
+    """Test the best weights, and write tables and pictures."""
+    # Imported late: its libraries take a second, which the nursery spends beside the first training.
+    from segcore.execution.reporting import report_results
+
     report_results(folder, config, data, device)
+
+
+def export(folder: RunFolder) -> None:
+    """Write the best weights as an MLflow model."""
+    from segcore.execution.reporting import export_model
+
+    export_model(folder)
 
 
 def set_up(config: RunConfig, threads: int) -> None:

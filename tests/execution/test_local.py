@@ -186,3 +186,14 @@ def test_a_training_that_fails_has_no_end_and_one_that_is_cut_short_before_it_is
         launcher.execute(runs[:2], lambda job: None, tick, ended.append)
     assert [stage for _, _, stage in steps.begun] == ["training", "training"]
     assert [job.folder.state for job in ended] == ["failed", "interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads", "advice"), [(1, 4, None), (2, 2, None), (2, 4, "execution.threads=2"), (8, 1, None)]
+)
+def test_runs_with_more_threads_than_cores_are_warned_of(runs, monkeypatch, jobs, threads, advice):
+    monkeypatch.setattr(local.build, "count_cores", lambda: 4)
+    monkeypatch.setattr(local.build, "resolve_threads", lambda config: threads)
+    said = local.describe_crowding(runs[:4], jobs)
+    assert said is None if advice is None else said.endswith(advice)
+    assert local.describe_crowding([], jobs) is None

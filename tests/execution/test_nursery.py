@@ -28,7 +28,7 @@ def stand_in(folder, stage):
 def rehearsals(tmp_path, monkeypatch):
     """A file that grows with each rehearsal."""
     path = tmp_path / "rehearsals"
-    monkeypatch.setattr(nurseries, "rehearse", lambda: path.open("a").write("once"))
+    monkeypatch.setattr(nurseries, "prepare_ends", lambda: path.open("a").write("once"))
     return path
 
 
@@ -108,3 +108,16 @@ def test_an_interrupted_start_leaves_no_worker_behind(nursery, tmp_path, monkeyp
         start(nursery, tmp_path, "sleeps")
     assert not is_alive(nursery.pid)
     assert not sleepers(tmp_path)
+
+
+def test_resting_ends_with_a_worker_and_goes_on_without_a_nursery(nursery, tmp_path):
+    start(nursery, tmp_path, "sleeps").kill()
+    begun = time.monotonic()
+    nursery.rest(20)
+    assert time.monotonic() - begun < 10
+    os.kill(nursery.pid, signal.SIGKILL)
+    nursery.wait()
+    nursery.collect()
+    begun = time.monotonic()
+    nursery.rest(0.1)
+    assert time.monotonic() - begun >= 0.1

@@ -1,7 +1,7 @@
 import pytest
 from torch import nn
 
-from segcore.execution.reporting import dice_variation, epochs_to_90
+from segcore.execution.totals import dice_variation, epochs_to_90
 from segcore.models import MODELS, count_gflops, count_parameters
 
 
