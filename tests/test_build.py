@@ -96,7 +96,12 @@ def test_a_saved_model_comes_back_with_its_settings(make_config, tmp_path):
     loaded, settings, metadata = build.load_model(tmp_path / "a.safetensors", CPU)
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(loaded(images), model(images))
+        # In two memory layouts, which round differently.
+        torch.testing.assert_close(loaded(images), model(images), rtol=1e-4, atol=1e-5)
+    tensors = loaded.state_dict()
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
+    assert not loaded.training
+    assert all(weights.requires_grad for weights in loaded.parameters())
     assert settings == config
     assert metadata["threshold"] == 0.4
 
@@ -110,3 +115,17 @@ def test_a_checkpoint_of_another_network_or_other_settings_is_refused(make_confi
     save_checkpoint(path, model, {"settings": {"model": {"name": "unet"}}})
     with pytest.raises(UserError, match="does not fit this version"):
         build.load_model(path, CPU)
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "layout"),
+    [
+        ("float32", "cpu", torch.contiguous_format),
+        ("bfloat16", "cpu", torch.channels_last),
+        ("float32", "cuda", torch.channels_last),
+        ("float16", "cuda", torch.channels_last),
+    ],
+)
+def test_only_float32_on_a_cpu_trains_in_planes(make_config, precision, device, layout):
+    config = make_config(trainer__precision=precision)
+    assert build.training_layout(config, torch.device(device)) == layout

@@ -123,12 +123,14 @@ def test_evaluation_is_in_file_order_and_whole() -> None:
     assert loader.part.names[8] == "a_8"
 
 
-def test_types_and_layout() -> None:
-    batch = next(make_loader(make_part(4)).epoch(0))
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_types_and_layout(layout: torch.memory_format) -> None:
+    batch = next(make_loader(make_part(4), layout=layout).epoch(0))
     assert batch.images_N3HW.dtype == batch.masks_N1HW.dtype == torch.float32
     assert batch.images_N3HW.shape == (4, 3, 8, 8)
     assert batch.masks_N1HW.shape == (4, 1, 8, 8)
-    assert batch.images_N3HW.is_contiguous(memory_format=torch.channels_last)
+    assert batch.images_N3HW.is_contiguous(memory_format=layout)
+    assert torch.equal(batch.images_N3HW, next(make_loader(make_part(4)).epoch(0)).images_N3HW)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from segcore.config import RunConfig, nest
 from segcore.execution import devices
 from segcore.execution.devices import Devices, Place, visible_devices
 
@@ -24,7 +23,7 @@ def make_devices(monkeypatch, tmp_path):
 
 @pytest.fixture
 def config(make_config):
-    return lambda device="auto": RunConfig.model_validate(nest(make_config().flat() | {"execution.device": device}))
+    return lambda device="auto": make_config(execution__device=device)
 
 
 def test_a_run_on_the_cpu_takes_no_device(make_devices, config):
