@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 
 from segcore.errors import UserError
+from segcore.execution.allocator import keep_memory
 from segcore.execution.request import Launcher, Request, make_request, require_files
-from segcore.execution.variables import keep_memory
 
 FINISHED, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 

@@ -23,7 +23,7 @@ from torch import nn
 from benchmarks.contest import synchronise
 from benchmarks.machine import describe_machine
 from segcore.build import has_native_bfloat16
-from segcore.execution.variables import KEEP_MEMORY
+from segcore.execution.allocator import KEEP_MEMORY
 from segcore.losses import BCEDiceLoss
 from segcore.models import MODELS
 

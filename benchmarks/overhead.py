@@ -2,9 +2,10 @@
 
     python -m benchmarks.overhead --epochs 10 --more 2
 
-In turns, on built-in data: the script trains and tests once; a call of the runner does the same, and one does it for
-several more seeds.  The first run's cost is the difference to the script; a further run's is what it adds, less what
-the script took without its start.  The database and the decoded data are there before.
+In turns, on built-in data: the script trains and tests once; a complete one also writes tables, pictures and the MLflow
+model; a call of the runner does all that, and one does it for several more seeds.  The first run's cost is the
+difference to the script; a further run's is what it adds, less what the script took without its start.  The database
+and the decoded data are there before.
 """
 
 import argparse
@@ -32,13 +33,16 @@ TEN_MINUTES = 600
 
 @dataclass(frozen=True)
 class Turn:
-    """Seconds.  script: of the whole script; work: of it, training and testing.  call, longer: of the runner's calls.
+    """Seconds.  script: of the whole script; work: of it, training and testing; complete: of the complete script.
+
+    call, longer: of the runner's calls.
 
     same: whether script and runner found the same Dice.
     """
 
     script: float
     work: float
+    complete: float
     call: float
     longer: float
     same: bool
@@ -79,12 +83,11 @@ class Arena:
         """The folder of the run that ended last."""
         return max(self.place.glob("runs/*/results.json"), key=os.path.getmtime).parent
 
-    def script(self) -> tuple[float, float, float]:
+    def script(self, *options: str) -> tuple[float, float, float]:
         """The script on the last run's settings: its seconds, those of training and testing alone, and the Dice."""
         result = self.place / "script.json"
-        seconds = seconds_of(
-            ["-m", "benchmarks.contenders.plain", str(self.last_run() / "settings.yaml"), str(result)], self.place
-        )
+        settings = self.last_run() / "settings.yaml"
+        seconds = seconds_of(["-m", "benchmarks.contenders.plain", str(settings), str(result), *options], self.place)
         found = json.loads(result.read_text())
         return seconds, seconds - found["begun"], found["dice"]
 
@@ -93,13 +96,15 @@ class Arena:
         call = self.call(1)
         run = json.loads((self.last_run() / "results.json").read_text())
         script, work, dice = self.script()
+        complete, _, _ = self.script("--complete")
         longer = self.call(1 + more)
-        return Turn(script, work, call, longer, abs(run["metrics"]["test/dice_per_image"] - dice) < 1e-6)
+        return Turn(script, work, complete, call, longer, abs(run["metrics"]["test/dice_per_image"] - dice) < 1e-6)
 
 
 def show(turns: Sequence[Turn], more: int) -> Table:
     """Medians, and what they are of a run of ten minutes."""
     first = [turn.call - turn.script for turn in turns]
+    alone = [turn.call - turn.complete for turn in turns]
     further = [(turn.longer - turn.call) / more - turn.work for turn in turns]
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "seconds", "lowest and highest", "of ten minutes"):
@@ -107,14 +112,17 @@ def show(turns: Sequence[Turn], more: int) -> Table:
     rows = {
         "the script": [turn.script for turn in turns],
         "  training and testing": [turn.work for turn in turns],
+        "the complete script": [turn.complete for turn in turns],
         "a call for one run": [turn.call for turn in turns],
         f"a call for {1 + more} runs": [turn.longer for turn in turns],
-        "runner and tracking, the first run": first,
-        "runner and tracking, each further run": further,
+        "runner, tracking, tables, pictures and model: first run": first,
+        "  each further run": further,
+        "runner and tracking alone (against the complete script)": alone,
     }
     for name, values in rows.items():
         median = statistics.median(values)
-        share = f"{100 * median / TEN_MINUTES:.2f} %" if name.startswith("runner") else ""
+        is_cost = values is first or values is further or values is alone
+        share = f"{100 * median / TEN_MINUTES:.2f} %" if is_cost else ""
         table.add_row(name, f"{median:.2f}", f"{min(values):.2f} to {max(values):.2f}", share)
     return table
 

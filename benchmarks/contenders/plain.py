@@ -1,10 +1,12 @@
 """A script of one's own around the suite's trainer: trains, keeps the best weights, tests; no runner, no tracking.
 
-`python -m benchmarks.contenders.plain SETTINGS RESULT`, a run's settings.yaml and the file for what it measured.
+`python -m benchmarks.contenders.plain SETTINGS RESULT`, a run's settings.yaml and the file for what it measured.  With
+`--complete` it also writes what a run leaves of its results: tables, pictures and the MLflow model.
 """
 
+import argparse
 import json
-import sys
+import shutil
 import time
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from benchmarks.contest import seconds_since_start
 from segcore import build
 from segcore.checkpoint import save_checkpoint
 from segcore.config import RunConfig
-from segcore.evaluation import compute_test_metrics, compute_validation_metrics, evaluate
+from segcore.data import PreparedData
+from segcore.evaluation import Evaluation, compute_test_metrics, compute_validation_metrics, evaluate
+from segcore.execution.folder import RunFolder
 from segcore.metrics import THRESHOLDS, choose_threshold
 from segcore.trainer import Trainer
 
 
-def main(settings: Path, result: Path) -> None:
+def run(settings: Path, result: Path, complete: bool) -> None:
     """Train, test, and write the test Dice and the seconds until the training began and that it took."""
     config = RunConfig.model_validate(yaml.safe_load(settings.read_text()))
     device = build.resolve_device(config)
@@ -56,7 +60,44 @@ def main(settings: Path, result: Path) -> None:
     )
     dice = compute_test_metrics(test, threshold, batch_size)["test/dice_per_image"]
     result.write_text(json.dumps({"dice": dice, "begun": begun, "trained": trained}))
+    if complete:
+        write_all(RunFolder(result.parent / "script"), settings, checkpoint, counted, test, data, threshold)
+
+
+def write_all(
+    folder: RunFolder,
+    settings: Path,
+    checkpoint: Path,
+    validation: Evaluation,
+    test: Evaluation,
+    data: PreparedData,
+    threshold: float,
+) -> None:
+    """Tables, pictures and the MLflow model, by the suite's own functions."""
+    # Imported here: the script without them does not pay for their libraries.
+    from segcore.execution.reporting import export_model, write_pictures, write_tables
+
+    shutil.rmtree(folder.path, ignore_errors=True)
+    folder.artifacts.mkdir(parents=True)
+    for source, name in ((settings, "settings.yaml"), (settings.parent / "epochs.jsonl", "epochs.jsonl")):
+        shutil.copy2(source, folder.path / name)
+    shutil.copy2(checkpoint, folder.checkpoint)
+    config = folder.config()
+    device = build.resolve_device(config)
+    model, _, _ = build.load_model(checkpoint, device)
+    write_tables(folder, validation, test, data.test, threshold)
+    write_pictures(folder, config, model, data.test, test, threshold, device)
+    export_model(folder)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.contenders.plain", description=__doc__.splitlines()[0])
+    parser.add_argument("settings", type=Path)
+    parser.add_argument("result", type=Path)
+    parser.add_argument("--complete", action="store_true")
+    run(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

@@ -75,7 +75,7 @@ def calibrate_unknown(to_do: Sequence[Run], paces: Paces, lookup: Lookup, consol
     """Measure each kind of work among the runs of which nothing is known, keep that in `runs/`, and return it too."""
     for config in unknown_kinds(to_do, paces):
         kind, memory = kind_of(config), memory_needed(config, paces)
-        if memory.needed_gib > memory.free_gib:
+        if memory.least_gib > memory.free_gib:
             console.print(f"not measured: {kind}: too little memory is free", style="yellow", markup=False)
             continue
         try:

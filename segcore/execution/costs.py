@@ -156,9 +156,10 @@ def existing(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Memory:
-    """The most that a run needs and what is free, GiB.  source: where the need is known from."""
+    """The most that a run holds, the least it needs, and what is free, GiB.  source: where that is known from."""
 
     needed_gib: float
+    least_gib: float
     free_gib: float
     source: str
     kind: str
@@ -170,9 +171,10 @@ def memory_needed(config: RunConfig, paces: Paces) -> Memory:
     place = "the GPU" if device.type == "cuda" else "this machine"
     free = free_memory_gib(device)
     known = paces.memory_gib(kind)
+    least = estimate_memory_gib(config, kind.precision, device, keeps=False)
     if known is not None:
-        return Memory(known, free, "finished runs" if kind in paces.finished else "measured", place)
-    return Memory(estimate_memory_gib(config, kind.precision, device), free, "estimated", place)
+        return Memory(known, min(known, least), free, "finished runs" if kind in paces.finished else "measured", place)
+    return Memory(estimate_memory_gib(config, kind.precision, device), least, free, "estimated", place)
 
 
 def largest_memory(to_do: Sequence[Run], paces: Paces) -> Memory:

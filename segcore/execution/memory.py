@@ -19,6 +19,8 @@ GIB = 2**30
 # buffers and what the allocator keeps. Fitted to measured runs, see `estimate_memory_gib`.
 PROCESS_GIB = 0.9
 CPU_OVERHEAD = 1.6
+# The same where the allocator keeps nothing.
+CPU_OVERHEAD_GIVEN_BACK = 1.1
 # On a GPU the allocated bytes are counted, and the convolutions' workspace comes on top.
 GPU_OVERHEAD = 1.15
 # A half-precision step is counted on a network in half precision; autocast keeps float32 weights and gradients too,
@@ -78,8 +80,10 @@ def count_step_bytes(model_name: str, image_size: int, batch_size: int, loss: st
         return live.peak
 
 
-def estimate_memory_gib(config: RunConfig, precision: str, device: torch.device) -> float:
+def estimate_memory_gib(config: RunConfig, precision: str, device: torch.device, *, keeps: bool = True) -> float:
     """The most memory that a training holds, GiB: allocated on a GPU, or of the whole process on a CPU.
+
+    keeps: whether the CPU's allocator keeps what was freed, see `segcore.execution.allocator`.
 
     Against measured peaks in float32 on two CPU cores, estimated / measured: ResNet34-U-Net at 64 x 64, batch 128,
     2.5 / 2.2 to 2.7 (nine runs); batch 16, 1.5 / 1.7 to 1.8 (six runs); at 128 x 128, batch 16, 1.9 / 1.8; U-Net at
@@ -95,7 +99,7 @@ def estimate_memory_gib(config: RunConfig, precision: str, device: torch.device)
     counted += per_parameter * count_parameters(config.model.name)
     if device.type == "cuda":
         return GPU_OVERHEAD * counted / GIB
-    return PROCESS_GIB + CPU_OVERHEAD * counted / GIB
+    return PROCESS_GIB + (CPU_OVERHEAD if keeps else CPU_OVERHEAD_GIVEN_BACK) * counted / GIB
 
 
 def free_memory_gib(device: torch.device) -> float:

@@ -192,13 +192,16 @@ def describe_disk(to_do: Sequence[Run], lookup: Lookup) -> Iterator[Text]:
 def describe_memory(to_do: Sequence[Run], paces: Paces, jobs: int) -> Text:
     """What the largest run needs, times those that run together, against what is free."""
     memory = largest_memory(to_do, paces)
-    together = min(jobs, len(to_do)) * memory.needed_gib
+    at_a_time = min(jobs, len(to_do))
+    together = at_a_time * memory.needed_gib
     text = f"{memory.needed_gib:.1f} GiB a run ({memory.source})"
     if jobs > 1:
-        text += f", {together:.1f} GiB for {min(jobs, len(to_do))} at a time"
+        text += f", {together:.1f} GiB for {at_a_time} at a time"
     text += f"; {memory.free_gib:.1f} GiB of {memory.kind} free"
     if together < memory.free_gib:
         return Text(text)
+    if at_a_time == 1 and memory.least_gib < memory.free_gib:
+        return Text(f"{text}: little, so freed memory is given back at once, which is slower", WARNING)
     return Text(f"{text}: too little. Lower data.batch_size or data.image_size, or --jobs", WARNING)
 
 

@@ -23,8 +23,10 @@ from segcore.config import RunConfig
 from segcore.data import PreparedData
 from segcore.errors import UserError
 from segcore.evaluation import compute_validation_metrics, evaluate
+from segcore.execution.allocator import give_memory_back, keeps_memory
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
 from segcore.execution.folder import RunFolder, find_trained
+from segcore.execution.memory import estimate_memory_gib, free_memory_gib
 from segcore.execution.sampling import SystemSampling
 from segcore.execution.stage import Stage
 from segcore.execution.totals import training_metrics
@@ -84,6 +86,7 @@ def compute(folder: RunFolder) -> None:
     config = folder.config()
     device, threads = build.resolve_device(config), build.resolve_threads(config)
     set_up(config, threads)
+    save_memory(config, device)
     write_environment(folder, device, threads)
     data = build.build_data(config, build.build_index(config))
     write_data(folder, data, config.data.root)
@@ -122,6 +125,16 @@ def set_up(config: RunConfig, threads: int) -> None:
     random.seed(config.seed)
     np.random.seed(derive_seed(config.seed, "numpy") % 2**32)  # noqa: NPY002 - for libraries that use it
     torch.manual_seed(derive_seed(config.seed, "torch"))
+
+
+def save_memory(config: RunConfig, device: torch.device) -> None:
+    """Have the allocator give freed memory back where keeping it would take more than is free."""
+    if device.type != "cpu" or not keeps_memory():
+        return
+    needed, free = estimate_memory_gib(config, build.resolve_precision(config, device), device), free_memory_gib(device)
+    if needed > free:
+        give_memory_back()
+        log.info("memory: %.1f GiB are free, %.1f would be kept: freed memory is given back at once", free, needed)
 
 
 def write_environment(folder: RunFolder, device: torch.device, threads: int) -> None:

@@ -43,7 +43,7 @@ def look(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10e9, 0, 10e9))
     monkeypatch.setattr(costs, "free_memory_gib", lambda device: 4.0)
-    monkeypatch.setattr(costs, "estimate_memory_gib", lambda config, precision, device: 2.0)
+    monkeypatch.setattr(costs, "estimate_memory_gib", lambda *about, keeps=True: 2.0 if keeps else 1.5)
 
     def show(plan, width=200, **request):
         console = Console(file=io.StringIO(), width=width)
@@ -180,6 +180,10 @@ def test_too_little_disk_and_memory_are_warnings(make_plan, look, monkeypatch):
     assert "2.0 GiB a run (estimated), 6.0 GiB for 3 at a time; 4.0 GiB of this machine free: too little" in text
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10e9, 0, needed + 1))
     assert "too little" not in look(plan, jobs=1)
+    monkeypatch.setattr(costs, "free_memory_gib", lambda device: 1.8)
+    assert "1.8 GiB of this machine free: little, so freed memory is given back at once" in look(plan, jobs=1)
+    monkeypatch.setattr(costs, "free_memory_gib", lambda device: 1.4)
+    assert "1.4 GiB of this machine free: too little" in look(plan, jobs=1)
 
 
 def test_a_tracking_server_keeps_its_copies_elsewhere(make_plan, look, monkeypatch):
