@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 
 from segcore.errors import UserError
-from segcore.execution.allocator import keep_memory
 from segcore.execution.request import Launcher, Request, make_request, require_files
+from segcore.execution.variables import start_anew
 
 FINISHED, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
@@ -100,7 +100,7 @@ def leave(end: SystemExit) -> NoReturn:
 
 
 if __name__ == "__main__":
-    keep_memory()
+    start_anew()
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
     try:

@@ -31,6 +31,8 @@ from segcore.stored_settings import parse_stored
 
 # Pixels of an evaluation step.  A CPU is no faster with more, and needs the memory; a GPU is busy with so many.
 EVALUATION_PIXELS = {"cpu": 8 * 256 * 256, "cuda": 128 * 256 * 256}
+# Where training needs small batches for the memory, evaluation has to do with this many times as much.
+MOST_TIMES_THE_BATCH = 4
 
 
 def resolve_device(config: RunConfig) -> torch.device:
@@ -69,7 +71,8 @@ def resolve_precision(config: RunConfig, device: torch.device) -> str:
 
 def has_native_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 matrices natively (AMX); else bfloat16 is slower than float32 there."""
-    if "AMX" not in os.environ.get("ONEDNN_MAX_CPU_ISA", "AMX").upper():
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+    if "AMX" not in allowed and allowed not in ("DEFAULT", "ALL"):
         return False
     cpuinfo = Path("/proc/cpuinfo")
     return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text()
@@ -79,7 +82,8 @@ def resolve_evaluation_batch(config: RunConfig, device: torch.device) -> int:
     """Images of an evaluation step: the setting, or what `auto` means at this image size on the device."""
     if config.evaluation.batch_size != "auto":
         return config.evaluation.batch_size
-    return max(1, EVALUATION_PIXELS[device.type] // config.data.image_size**2)
+    most = MOST_TIMES_THE_BATCH * config.data.batch_size
+    return min(most, max(1, EVALUATION_PIXELS[device.type] // config.data.image_size**2))
 
 
 def why_unavailable(config: RunConfig, device: torch.device) -> str | None:

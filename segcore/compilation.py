@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +12,34 @@ from segcore.errors import UserError
 
 Network = Callable[[Tensor], Tensor]
 
-# On CUDA: seconds that compiling takes, the share of a training that it saves, and the operations a second that a
-# training makes.  Assumed: no GPU has been measured.  They are the same for every GPU, so that the same settings always
-# lead to the same arithmetic.  On a CPU it does not pay (docs/performance.md).
-COST_SECONDS = 90.0
-SAVING = 0.1
-FLOPS_A_SECOND = 2e13
 BACKWARD = 3  # forward and backward pass together, in forward passes
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What compiling gives on a kind of device: `share` of a training's time, for `seconds` once.
+
+    flops: operations a second that a training makes, which turn the settings into time: no clock decides, so that
+    equal settings always lead to the same arithmetic.
+    """
+
+    share: float
+    seconds: float
+    flops: float
+
+
+# Measured (docs/performance.md): on a CPU it gains nothing that can be relied on.  No GPU has been measured, so there,
+# too, `auto` compiles nothing.
+SAVINGS = {"cpu": Saving(share=0.0, seconds=60.0, flops=1e11)}
 
 
 def pays(gflops: float, num_images: int, epochs: int, device: torch.device) -> bool:
     """Whether compiling saves more time over a training than it costs.  gflops: of an image's forward pass, 10^9."""
-    seconds = BACKWARD * gflops * 1e9 * num_images * epochs / FLOPS_A_SECOND
-    return device.type == "cuda" and SAVING * seconds > COST_SECONDS
+    saving = SAVINGS.get(device.type)
+    if saving is None:
+        return False
+    seconds = BACKWARD * gflops * 1e9 * num_images * epochs / saving.flops
+    return saving.share * seconds > saving.seconds
 
 
 def find_compiler() -> str | None:

@@ -4,7 +4,7 @@ from torch import nn
 
 from segcore import build, compilation
 from segcore.ablation import read_preset
-from segcore.compilation import compile_network, find_compiler, pays
+from segcore.compilation import SAVINGS, Saving, compile_network, find_compiler, pays
 from segcore.config import Layer, Problems, RunConfig, resolve
 from segcore.errors import UserError
 from segcore.stored_settings import parse_stored
@@ -18,12 +18,27 @@ def make_config(**settings: object) -> RunConfig:
     return config
 
 
-def test_it_pays_only_on_a_gpu_and_over_long_trainings() -> None:
-    assert pays(96.0, 2944, 300, CUDA)
-    assert not pays(96.0, 2944, 3, CUDA)
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of a training saved for a minute and a half, as if a GPU had been measured."""
+    monkeypatch.setitem(SAVINGS, "cuda", Saving(share=0.1, seconds=90.0, flops=2e13))
+
+
+def test_it_pays_only_where_it_was_measured_to() -> None:
+    assert not pays(96.0, 2944, 300, CUDA)
     assert not pays(96.0, 2944, 300, CPU)
 
 
+@pytest.mark.usefixtures("measured")
+def test_it_pays_over_long_trainings() -> None:
+    # Three passes of 96 billion operations, 2,944 images and 300 epochs at 2e13 a second: 12,718 s, a tenth 1,272 s.
+    assert pays(96.0, 2944, 300, CUDA)
+    # Of 21 epochs a tenth is 89.02 s, of 22 93.26 s; it costs 90 s.
+    assert pays(96.0, 2944, 22, CUDA)
+    assert not pays(96.0, 2944, 21, CUDA)
+
+
+@pytest.mark.usefixtures("measured")
 def test_the_setting_decides_and_auto_is_the_same_for_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "find_compiler", lambda: "g++")
     monkeypatch.setattr(compilation, "find_compiler", lambda: "g++")
@@ -53,7 +68,8 @@ def test_older_runs_know_no_compilation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "setting", "images"), [(64, "auto", 128), (256, "auto", 8), (2048, "auto", 1), (64, 5, 5)]
+    ("size", "setting", "images"),
+    [(64, "auto", 128), (256, "auto", 8), (2048, "auto", 1), (64, 5, 5)],
 )
 def test_an_evaluation_step_takes_as_many_images_as_their_size_allows(size: int, setting: object, images: int) -> None:
     config = make_config(**{"data.image_size": size, "evaluation.batch_size": setting})
@@ -81,3 +97,7 @@ def test_a_compiled_network_computes_the_same_and_other_batches_take_the_plain_o
     forward(images[:2]).sum().backward()
     assert calls[-1] == 2
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_an_evaluation_step_is_small_where_the_training_step_has_to_be() -> None:
+    assert build.resolve_evaluation_batch(make_config(**{"data.image_size": 64, "data.batch_size": 2}), CPU) == 8

@@ -13,13 +13,6 @@ MMAP_THRESHOLD = 32 * 2**20
 TRIM_THRESHOLD = 2 * MMAP_THRESHOLD
 
 
-def keep_memory() -> None:
-    """Have this program start anew where its allocator, and so that of the workers it forks, has no settings yet."""
-    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = KEEP_MEMORY
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-
-
 def keeps_memory() -> bool:
     """Whether this process began with KEEP_MEMORY, rather than with settings of the user's own or none."""
     return sys.platform == "linux" and os.environ.get("GLIBC_TUNABLES") == KEEP_MEMORY

@@ -97,7 +97,7 @@ def measure(folder: RunFolder) -> Pace:
     miniature = {"optimizer.lr": 1e-6, "scheduler.eta_min": 0.0, "trainer.epochs": MOST_EPOCHS}
     config = RunConfig.model_validate(nest(folder.config().flat() | miniature))
     device, threads = build.resolve_device(config), build.resolve_threads(config)
-    worker.set_up(config, threads)
+    worker.set_up(config, device, threads)
     worker.write_environment(folder, device, threads)
     data = random_data(config, Sizes(**folder.read("sizes")))
     model = build.build_model(config, device)

@@ -12,9 +12,9 @@ from typing import IO
 from segcore import build
 from segcore.execution.devices import Devices, Place
 from segcore.execution.folder import RunFolder, folder_of
-from segcore.execution.nursery import ForkedWorker, Nursery
+from segcore.execution.nursery import UNSEEN, ForkedWorker, Nursery
 from segcore.execution.stage import Stage
-from segcore.execution.variables import thread_variables, worker_environment
+from segcore.execution.variables import NO_GPUS, thread_variables, worker_environment
 from segcore.plan import Run
 
 POLL_SECONDS = 0.2
@@ -54,7 +54,13 @@ class Job:
     @property
     def is_trained(self) -> bool:
         """Whether the process has trained and tested, and has left the end to another."""
-        return self.stage == Stage.training and not self.ended and self.process.poll() == 0
+        if self.stage != Stage.training or self.ended:
+            return False
+        status = self.process.poll()
+        # Where nobody saw the process end, because the nursery had died, what it left tells.
+        return status == 0 or (
+            status == UNSEEN and self.folder.state == "running" and bool(self.folder.read("results"))
+        )
 
     def fail(self, reason: str) -> None:
         """Note the failure in the folder, or, where that can't be written, here."""
@@ -198,6 +204,8 @@ def launch(
     Without a nursery, what was to be the training is the whole run.
     """
     variables = thread_variables(run.config.execution.threads) | dict(place.environment)
+    if stage == Stage.end:
+        variables |= NO_GPUS
     locks = [lock] if place.lock is None else [lock, place.lock]
     with folder.log.open("ab") as log:
         if nursery is not None:
@@ -224,6 +232,7 @@ def spawn(
 
 def stop(jobs: Sequence[Job]) -> None:
     """Tell the workers to stop, wait a while, kill those that have not."""
+    failed = {job.folder.path for job in jobs if job.folder.state == "failed"}
     for job in jobs:
         job.process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
@@ -235,5 +244,5 @@ def stop(jobs: Sequence[Job]) -> None:
             job.process.wait()
         is_cut_short = job.is_trained  # its end has not begun
         job.check()
-        if is_cut_short or job.folder.state == "failed":
+        if is_cut_short or (job.folder.state == "failed" and job.folder.path not in failed):
             job.folder.set_state("interrupted", "stopped by a signal")

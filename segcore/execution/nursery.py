@@ -1,8 +1,8 @@
 """A process that is forked from the runner when its imports are done, and forks a worker for each run.
 
-Imports take seconds; so they are paid once a call, and a worker begins in a tenth of a second.  Nothing is computed
-before these forks: no generator is used, no thread is started but those that wait inside libraries, and CUDA is not
-touched, which is why the runner, which does all that later, does not fork the workers itself.
+Imports take seconds; so they are paid once a call, and a worker begins in a tenth of a second.  Nothing is done before
+these forks that they would not survive: no generator of ours is used, no thread is started but those that wait inside
+libraries, and no GPU is in sight, which is why the runner, which does all that later, does not fork the workers itself.
 
 Each message to the nursery is a request with the descriptors of a log and of locks; it answers with the number of the
 process, and tells when that has ended, and how.
@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import Any, NoReturn
 from segcore.execution import worker
 from segcore.execution.folder import RunFolder
 from segcore.execution.stage import Stage
+from segcore.execution.variables import NO_GPUS
 
 MESSAGE_BYTES = 65536
 POLL_SECONDS = 0.05
@@ -118,6 +120,7 @@ class Nursery:
             time.sleep(seconds)
         else:
             select.select([self.socket], [], [], seconds)
+            self.collect()
 
     def close(self) -> None:
         """End the process; workers that still run go on."""
@@ -202,7 +205,9 @@ def serve(connection: socket.socket) -> None:
         if not readable:
             if not is_prepared and time.monotonic() - idle_since > PAUSE_SECONDS:
                 is_prepared = True
-                prepare_ends()
+                # What fails here fails again at the end of the run, which can tell of it.
+                with contextlib.suppress(Exception), without_gpus():
+                    prepare_ends()
                 gc.freeze()
             continue
         content, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, MAX_DESCRIPTORS)
@@ -215,6 +220,18 @@ def serve(connection: socket.socket) -> None:
             os.close(descriptor)
         idle_since = time.monotonic()
         connection.send(json.dumps({"started": pid}).encode())
+
+
+@contextlib.contextmanager
+def without_gpus() -> Iterator[None]:
+    """While entered, this process asks in vain for GPUs, and its driver for nothing."""
+    before = dict(os.environ)
+    os.environ.update(NO_GPUS)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def prepare_ends() -> None:
@@ -246,6 +263,8 @@ def become_worker(connection: socket.socket, request: dict[str, Any], descriptor
         os.close(log)
         os.environ.update(request["environment"])
         status = worker.main(RunFolder(Path(request["folder"])), Stage(request["stage"]))
+    except BaseException:  # `worker.main` notes what it can; of the rest the log tells
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -260,7 +279,8 @@ def become_nursery(connection: socket.socket) -> NoReturn:
         os.dup2(nowhere, 0)
         redirect(nowhere, nowhere)
         # Each training would import it with its optimizer; the runner has no use for it.
-        importlib.import_module("torch._dynamo")
+        with without_gpus():
+            importlib.import_module("torch._dynamo")
         gc.freeze()  # what is there now stays shared with the workers
         with contextlib.suppress(ConnectionError):
             serve(connection)

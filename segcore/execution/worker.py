@@ -85,8 +85,7 @@ def compute(folder: RunFolder) -> None:
     """Prepare, train or take over a training, evaluate, report."""
     config = folder.config()
     device, threads = build.resolve_device(config), build.resolve_threads(config)
-    set_up(config, threads)
-    save_memory(config, device)
+    set_up(config, device, threads)
     write_environment(folder, device, threads)
     data = build.build_data(config, build.build_index(config))
     write_data(folder, data, config.data.root)
@@ -114,11 +113,13 @@ def export(folder: RunFolder) -> None:
     """Write the best weights as an MLflow model."""
     from segcore.execution.reporting import export_model
 
+    torch.set_num_threads(build.resolve_threads(folder.config()))
     export_model(folder)
 
 
-def set_up(config: RunConfig, threads: int) -> None:
-    """Threads, deterministic algorithms, and the global generators, which nothing of ours draws from."""
+def set_up(config: RunConfig, device: torch.device, threads: int) -> None:
+    """Memory, threads, deterministic algorithms, and the global generators, which nothing of ours draws from."""
+    save_memory(config, device)
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False

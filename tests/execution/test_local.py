@@ -10,6 +10,7 @@ from segcore.execution import local
 from segcore.execution.devices import Devices, Place
 from segcore.execution.folder import start_attempt
 from segcore.execution.local import Job, LocalLauncher, next_ready, stop
+from segcore.execution.nursery import UNSEEN
 from segcore.execution.stage import Stage
 from segcore.plan import Facts, expand
 
@@ -91,7 +92,7 @@ def test_a_worker_is_forked_and_where_that_cannot_be_started_as_a_program(runs, 
         def start(self, folder, stage, log, locks, environment):
             if not is_alive:
                 raise ConnectionError("gone")
-            return "forked", folder, stage, locks, environment
+            return "forked", folder, stage, locks, {"CUDA_VISIBLE_DEVICES": environment["CUDA_VISIBLE_DEVICES"]}
 
     def spawn(folder, stage, log, locks, environment):
         return "spawned", folder.path, stage, locks, {"CUDA_VISIBLE_DEVICES": environment["CUDA_VISIBLE_DEVICES"]}
@@ -101,7 +102,8 @@ def test_a_worker_is_forked_and_where_that_cannot_be_started_as_a_program(runs, 
     place = Place("1", 9, (("CUDA_VISIBLE_DEVICES", "1"),))
     process, stage = local.launch(runs[0], folder, Stage(stage), 8, place, StandIn())
     how = "forked" if is_alive else "spawned"
-    assert process == (how, folder.path, begun, [8, 9], {"CUDA_VISIBLE_DEVICES": "1"})
+    # The end of a run sees no GPU: it needs none, and no lock keeps it away from other runs.
+    assert process == (how, folder.path, begun, [8, 9], {"CUDA_VISIBLE_DEVICES": "" if stage == "end" else "1"})
     assert stage == begun
 
 
@@ -186,6 +188,44 @@ def test_a_training_that_fails_has_no_end_and_one_that_is_cut_short_before_it_is
         launcher.execute(runs[:2], lambda job: None, tick, ended.append)
     assert [stage for _, _, stage in steps.begun] == ["training", "training"]
     assert [job.folder.state for job in ended] == ["failed", "interrupted"]
+
+
+def test_a_training_whose_end_nobody_saw_is_gone_on_with_where_it_is_whole(runs, monkeypatch, tmp_path):
+    steps = Steps(monkeypatch)
+    launcher = make_launcher(claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
+    ended = []
+
+    def tick(running):
+        match len(steps.begun):
+            case 1:
+                running[0].folder.write("results", {"metrics": {"test/dice_per_image": 0.5}})
+                steps.end(0, UNSEEN)
+            case 2:
+                steps.end(1)
+            case 3:
+                steps.end(2, UNSEEN)
+
+    launcher.execute(runs[:2], lambda job: None, tick, ended.append)
+    assert [stage for _, _, stage in steps.begun] == ["training", "end", "training"]
+    assert [job.folder.state for job in ended] == ["finished", "failed"]
+    assert "killed" in ended[1].folder.reason
+
+
+def test_a_failure_of_a_runs_own_is_kept_when_the_call_is_stopped(runs, monkeypatch, tmp_path):
+    Steps(monkeypatch)
+    launcher = make_launcher(jobs=2, claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
+    ended = []
+
+    def tick(running):
+        running[0].folder.set_state("failed", "ValueError: its own")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launcher.execute(runs[:2], lambda job: None, tick, ended.append)
+    assert [(job.folder.state, job.folder.reason) for job in ended] == [
+        ("failed", "ValueError: its own"),
+        ("interrupted", "stopped by a signal"),
+    ]
 
 
 @pytest.mark.parametrize(

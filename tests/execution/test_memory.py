@@ -72,11 +72,12 @@ def test_optimizer_states_and_half_precision_are_counted(make_config):
     assert estimate_memory_gib(large, "float16", gpu) < estimate_memory_gib(large, "float32", gpu)
 
 
-@pytest.mark.parametrize(("limit", "room"), [("1000\n", 400.0), ("max\n", float("inf")), (None, float("inf"))])
+@pytest.mark.parametrize(("limit", "room"), [("1000\n", 450.0), ("max\n", float("inf")), (None, float("inf"))])
 def test_a_containers_limit_counts(tmp_path, limit, room):
     if limit:
         (tmp_path / "memory.max").write_text(limit)
         (tmp_path / "memory.current").write_text("600\n")
+        (tmp_path / "memory.stat").write_text("anon 500\nfile 100\ninactive_file 50\n")
     assert container_room(tmp_path) == room
 
 

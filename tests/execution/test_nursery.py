@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from segcore.execution import nursery as nurseries
-from segcore.execution.nursery import Nursery, is_alive
+from segcore.execution.nursery import Nursery, is_alive, prepare_ends
 from segcore.execution.stage import Stage
 
 
@@ -21,6 +22,8 @@ def stand_in(folder, stage):
         time.sleep(60)
     if folder.path.name == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
+    if folder.path.name == "fails":
+        raise OSError("no space left")
     return 7
 
 
@@ -121,3 +124,36 @@ def test_resting_ends_with_a_worker_and_goes_on_without_a_nursery(nursery, tmp_p
     begun = time.monotonic()
     nursery.rest(0.1)
     assert time.monotonic() - begun >= 0.1
+
+
+def test_preparing_looks_for_no_gpu(monkeypatch):
+    def look():
+        raise AssertionError("asked the driver, after which no fork could use a GPU")
+
+    monkeypatch.setattr(torch._C, "_cuda_getDeviceCount", look)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with nurseries.without_gpus():
+        prepare_ends()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+    assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in os.environ
+
+
+def test_what_fails_in_preparing_does_not_end_the_nursery(tmp_path, monkeypatch):
+    def fail():
+        (tmp_path / "tried").touch()
+        raise OSError("no space left")
+
+    monkeypatch.setattr(nurseries, "prepare_ends", fail)
+    monkeypatch.setattr(nurseries.worker, "main", stand_in)
+    monkeypatch.setattr(nurseries, "PAUSE_SECONDS", 0.1)
+    with nurseries.open_nursery() as nursery:
+        assert start(nursery, tmp_path, "ends").wait(timeout=30) == 7
+        while not (tmp_path / "tried").exists():
+            time.sleep(0.05)
+        assert start(nursery, tmp_path, "ends").wait(timeout=30) == 7
+
+
+def test_what_a_worker_could_not_note_is_in_its_log(nursery, tmp_path):
+    worker = start(nursery, tmp_path, "fails")
+    assert worker.wait(timeout=30) == 1
+    assert "OSError: no space left" in (tmp_path / "fails.log").read_text()
