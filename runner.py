@@ -91,12 +91,17 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def leave(end: SystemExit) -> NoReturn:
-    """End this process at once: to take down all that was imported, module by module, takes another second."""
+    """End this process at once: to take down all that was imported, module by module, takes another second.
+
+    What it prints and its exit status are those of Python's own end: a code that is no number is an error's text.
+    """
+    status, text = (end.code or 0, "") if end.code is None or isinstance(end.code, int) else (1, f"{end.code}\n")
     logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
+    for stream, rest in ((sys.stdout, ""), (sys.stderr, text)):
         with contextlib.suppress(BrokenPipeError):  # nobody reads any more
+            stream.write(rest)
             stream.flush()
-    os._exit(end.code if isinstance(end.code, int) else FINISHED)
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def main(
         config = reconfigure(config, path, Layer("--device", {"execution.device": device}))
         cut, origin = choose_cut(threshold, metadata)
         target = resolve_device(config)
-        # The memory layout that the network was trained in.
+        # Its weights stay channels last, as they were loaded, whatever layout trained fastest here.
         model = model.to(target)
         replaced = replacement_note(output)
         writer = PredictionWriter(output, cut, config.data.border)

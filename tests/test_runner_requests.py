@@ -1,6 +1,8 @@
 """Requests that are wrong: a clear error, exit status 2, nothing half-made."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,17 @@ def test_problems_of_several_files_come_together(request_fails, write_ablation):
     error = request_fails(str(first), str(second))
     assert "first.yaml: seeds" in error
     assert "second.yaml: title is missing" in error
+
+
+@pytest.mark.parametrize("code", ["None", "0", "3", "True", "'no more'", "('a', 1)"])
+def test_a_call_ends_as_python_does(code):
+    def end(command):
+        result = subprocess.run(
+            [sys.executable, "-c", f"import runner; print('out'); {command}"],
+            cwd=Path(runner.__file__).parent,
+            capture_output=True,
+            text=True,
+        )
+        return result.returncode, result.stdout, result.stderr
+
+    assert end(f"runner.leave(SystemExit({code}))") == end(f"raise SystemExit({code})")

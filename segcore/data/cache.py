@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ PARTS = ("train", "validation", "test")
 # Batch norm cannot train on a single image.
 SMALLEST = {"train": 2, "validation": 1, "test": 1}
 SHOWN_SKIPPED = 5
+# Items that are read ahead of the writer, for each thread: enough that a slow one rarely makes the others wait.
+READ_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -148,10 +151,21 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> int:
 def _read_all(
     items: Sequence[Item], image_size: int, mask_format: MaskFormat
 ) -> Iterator[tuple[Pixels, Pixels] | Skipped]:
+    """The items' pixels in their order, read by threads that stay a few items ahead.
+
+    `Executor.map` would go on to the last: behind one slow file, decoded images would pile up by the GB.
+    """
     read = partial(_read_or_skip, image_size=image_size, mask_format=mask_format)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    num_threads = os.cpu_count() or 1
+    ahead = deque[Future[tuple[Pixels, Pixels] | Skipped]]()
+    with ThreadPoolExecutor(num_threads) as pool:
         try:
-            yield from pool.map(read, items)
+            for item in items:
+                if len(ahead) == READ_AHEAD * num_threads:
+                    yield ahead.popleft().result()
+                ahead.append(pool.submit(read, item))
+            while ahead:
+                yield ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -191,8 +191,8 @@ def describe_crowding(runs: Sequence[Run], jobs: int) -> str | None:
     if jobs < 2 or jobs * threads <= cores:
         return None
     return (
-        f"--jobs {jobs} with {threads} threads a run on {cores} cores: the runs will slow each other down many times "
-        f"over. Give each its share: execution.threads={max(1, cores // jobs)}"
+        f"--jobs {jobs} with {threads} threads a run on {cores} cores: together they will be no faster than one after "
+        f"the other. Give each its share: execution.threads={max(1, cores // jobs)}"
     )
 
 
