@@ -1,6 +1,7 @@
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,39 @@ def test_no_space_left_leaves_nothing(
     monkeypatch.setattr(cache, "_write_header", full)
     with pytest.raises(UserError, match=r"cache: no space left; about .* MiB.*data\.cache_dir"):
         prepare(index, tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("pets-*"))
+
+
+def test_readers_stay_a_few_items_ahead_and_keep_the_order(
+    tmp_path: Path, make_pets: Make, find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    class CountingPool(ThreadPoolExecutor):
+        def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+            begun.append(arguments[0].name)
+            return super().submit(function, *arguments, **keywords)
+
+    monkeypatch.setattr(cache, "ThreadPoolExecutor", CountingPool)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    index = find(make_pets(tmp_path / "pets", trainval=18))
+    ahead: list[int] = []
+    data = prepare(index, tmp_path / "cache", progress=lambda done, _: ahead.append(len(begun) - done))
+    # Two threads, four items each, the one that was just written not counted; then the rest is waited for.
+    assert ahead == [7] * 13 + [6, 5, 4, 3, 2, 1, 0]
+    assert tuple(begun) == data.train.names + data.validation.names + data.test.names
+    np.testing.assert_allclose(reds(data.train), [10 * int(name[2:]) for name in data.train.names], atol=3)
+
+
+def test_an_error_of_a_reader_ends_the_reading(
+    tmp_path: Path, make_pets: Make, find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> tuple[Pixels, Pixels]:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(cache, "read_item", fail)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        prepare(find(make_pets(tmp_path / "pets")), tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("pets-*"))
 
 
