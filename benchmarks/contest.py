@@ -20,7 +20,7 @@ class Work:
 
     root: a folder with `images/` and `annotations/`, as Oxford-IIIT Pet is unpacked.  train, validation: names of its
     images.  epochs: those that are timed; one more before them warms up.  workers: processes that load data, for the
-    contenders that have such.  cache: a folder for decoded images.  compile: of the suite, as `trainer.compile`.
+    contenders that have such.  cache: a folder for decoded images.  compile: of the suite, `trainer.compile`.
     """
 
     model: str
@@ -34,7 +34,7 @@ class Work:
     cache: str
     device: str = "auto"
     learning_rate: float = 1e-3
-    compile: str = "auto"
+    compile: bool | str = "auto"
 
     @property
     def torch_device(self) -> torch.device:
@@ -47,16 +47,19 @@ class Work:
 class Outcome:
     """What a contender measured, in seconds; lists hold a number an epoch, that of the warm-up first.
 
-    start: from the start of the process to the first epoch.  training: from the first request for data to the last
-    weights.  waiting: the part of it in which the training loop waited for the next batch.  evaluation: a pass over
-    the validation images.  losses: the mean training loss.  gpu_gib: the most that was allocated on the GPU.
+    images: that an epoch really trained.  start: from the start of the process to the first epoch.  training: from the
+    first request for data to the last weights.  waiting: the part of it in which the training loop waited for the next
+    batch.  evaluation: a pass over the validation images.  recording: after it, until the epoch's results are on disk;
+    empty where nothing is kept.  losses: the mean training loss.  gpu_gib: the most that was allocated on the GPU.
     """
 
     precision: str
+    images: int
     start: float = 0.0
     training: list[float] = field(default_factory=list)
     waiting: list[float] = field(default_factory=list)
     evaluation: list[float] = field(default_factory=list)
+    recording: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     gpu_gib: float | None = None
 

@@ -11,11 +11,9 @@ cache.
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from benchmarks.pictures import find_pictures
 from segcore import build
 from segcore.data import loader as loading
 from segcore.data.augment import resample, turning_grid
-from segcore.execution.variables import worker_environment
+from segcore.execution.variables import start_anew
 
 
 def exhaust(batches: Iterable[Any], device: torch.device) -> None:
@@ -81,10 +79,8 @@ def time_parts(work: Work, repeats: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print images a second of both ways, their ratio, and the parts; with the allocator's settings of a worker."""
-    environment = worker_environment("auto")
-    if environment["GLIBC_TUNABLES"] != os.environ.get("GLIBC_TUNABLES"):
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.data_way", *sys.argv[1:]], environment)  # noqa: S606
+    """Print images a second of both ways, their ratio, and the parts; in the environment of a worker."""
+    start_anew()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data_way", description=__doc__.splitlines()[0])
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)
@@ -120,7 +116,7 @@ def main() -> None:
                 seconds[name].append(seconds_of(partial(exhaust, batches, device)))
         rates = {name: len(names) / statistics.median(times[1:]) for name, times in seconds.items()}
         ratio = statistics.median(a / b for a, b in zip(seconds["recipe"][1:], seconds["suite"][1:], strict=True))
-        parts = time_parts(replace(work, validation=names[:1]), 20 * arguments.repeats)
+        parts = time_parts(work, 20 * arguments.repeats)
     console.print(
         f"data way at {work.image_size} x {work.image_size}, batch {work.batch_size}, {len(names)} images: recipe "
         f"{rates['recipe']:.0f} images/s ({work.workers} processes), suite {rates['suite']:.0f}: {ratio:.1f} times"

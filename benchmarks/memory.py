@@ -3,12 +3,13 @@
 import contextlib
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-INTERVAL = 0.2
+# Long, because the kernel walks a process's whole page table for a sample, on the cores that are measured; a training
+# holds its most in every step, so that seconds are enough to see it.
+INTERVAL = 1.0
 # Of /proc/PID/smaps_rollup: what a process has written itself, and shared memory; pages that several processes share
 # count in parts that add up to one.
 HELD = ("Pss_Anon:", "Pss_Shmem:")
@@ -29,6 +30,7 @@ class PeakMemory:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.peak = 0
+        self.stopped = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
 
     def __enter__(self) -> "PeakMemory":
@@ -36,13 +38,14 @@ class PeakMemory:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stopped.set()
         self.thread.join()
 
     def watch(self) -> None:
-        """Sample until the process ends."""
-        while self.process.poll() is None:
+        """Sample at once and then every `INTERVAL`, until the process has ended or is not watched any more."""
+        while self.process.poll() is None and not self.stopped.is_set():
             pids = [self.process.pid]
             with contextlib.suppress(psutil.Error):
                 pids += [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
             self.peak = max(self.peak, sum(map(held_bytes, pids)))
-            time.sleep(INTERVAL)
+            self.stopped.wait(INTERVAL)

@@ -127,7 +127,7 @@ def train(work: Work) -> Outcome:
     lightning.seed_everything(SEED, verbose=False)
     on_gpu = work.torch_device.type == "cuda"
     precision = "16-mixed" if on_gpu else "bf16-mixed" if has_native_bfloat16() else "32-true"
-    outcome = Outcome(precision)
+    outcome = Outcome(precision, images=len(work.train))
     batches = Timed(make_loader(work, work.train, augment=True))
     trainer = lightning.Trainer(
         accelerator="gpu" if on_gpu else "cpu",

@@ -2,6 +2,8 @@
 
 `python -m benchmarks.contenders.plain SETTINGS RESULT`, a run's settings.yaml and the file for what it measured.  With
 `--complete` it also writes what a run leaves of its results: tables, pictures and the MLflow model.
+
+It computes what `segcore.execution.worker` computes, but does not import it: that alone imports MLflow.
 """
 
 import argparse
@@ -10,6 +12,7 @@ import shutil
 import time
 from pathlib import Path
 
+import torch
 import yaml
 
 from benchmarks.contest import seconds_since_start
@@ -20,45 +23,63 @@ from segcore.data import PreparedData
 from segcore.evaluation import Evaluation, compute_test_metrics, compute_validation_metrics, evaluate
 from segcore.execution.folder import RunFolder
 from segcore.metrics import THRESHOLDS, choose_threshold
-from segcore.trainer import Trainer
+from segcore.trainer import AUTOCAST_TYPES, Trainer
+
+
+def build_trainer(config: RunConfig, data: PreparedData, device: torch.device) -> Trainer:
+    """The trainer that a worker builds, without its heartbeat."""
+    model, loss = build.build_model(config, device), build.build_loss(config)
+    optimizer = build.build_optimizer(config, model)
+    batches = build.build_train_loader(config, data.train, device)
+    validation = build.build_evaluation_loader(config, data.validation, device)
+    precision = build.resolve_precision(config, device)
+    autocast = None if precision == "float32" else AUTOCAST_TYPES[precision]
+    group = config.data.batch_size
+
+    def validate(model: torch.nn.Module) -> dict[str, float]:
+        evaluation = evaluate(
+            model, validation, thresholds=(0.5,), device=device, autocast=autocast, loss=loss, loss_batch=group
+        )
+        return compute_validation_metrics(evaluation, group)
+
+    return Trainer(
+        model=model,
+        loss=loss,
+        optimizer=optimizer,
+        scheduler=build.build_scheduler(config, optimizer),
+        data=batches,
+        validate=validate,
+        epochs=config.trainer.epochs,
+        device=device,
+        precision=precision,
+        clip_norm=config.trainer.clip_norm,
+        forward=build.build_forward(config, model, device, batches.num_images),
+    )
 
 
 def run(settings: Path, result: Path, complete: bool) -> None:
     """Train, test, and write the test Dice and the seconds until the training began and that it took."""
     config = RunConfig.model_validate(yaml.safe_load(settings.read_text()))
     device = build.resolve_device(config)
+    torch.set_num_threads(build.resolve_threads(config))
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
     data = build.build_data(config, build.build_index(config))
-    model, loss = build.build_model(config, device), build.build_loss(config)
-    optimizer = build.build_optimizer(config, model)
-    validation = build.build_evaluation_loader(config, data.validation, device)
-    batch_size = config.data.batch_size
-    trainer = Trainer(
-        model=model,
-        loss=loss,
-        optimizer=optimizer,
-        scheduler=build.build_scheduler(config, optimizer),
-        data=build.build_train_loader(config, data.train, device),
-        validate=lambda model: compute_validation_metrics(
-            evaluate(model, validation, thresholds=(0.5,), device=device, loss=loss, loss_batch=batch_size), batch_size
-        ),
-        epochs=config.trainer.epochs,
-        device=device,
-        precision=build.resolve_precision(config, device),
-        clip_norm=config.trainer.clip_norm,
-    )
+    trainer = build_trainer(config, data, device)
     begun, start = seconds_since_start(), time.perf_counter()
     checkpoint = result.with_suffix(".safetensors")
     for record in trainer.fit():
         if record.is_best:
-            save_checkpoint(checkpoint, model, {"settings": config.model_dump(), "epoch": record.epoch})
+            save_checkpoint(checkpoint, trainer.model, {"settings": config.model_dump(), "epoch": record.epoch})
     trained = time.perf_counter() - start
     model, _, _ = build.load_model(checkpoint, device)
+    validation = build.build_evaluation_loader(config, data.validation, device)
     counted = evaluate(model, validation, thresholds=THRESHOLDS, device=device)
     threshold = choose_threshold(counted.counts, counted.thresholds)
     test = evaluate(
         model, build.build_evaluation_loader(config, data.test, device), thresholds=THRESHOLDS, device=device
     )
-    dice = compute_test_metrics(test, threshold, batch_size)["test/dice_per_image"]
+    dice = compute_test_metrics(test, threshold, config.data.batch_size)["test/dice_per_image"]
     result.write_text(json.dumps({"dice": dice, "begun": begun, "trained": trained}))
     if complete:
         write_all(RunFolder(result.parent / "script"), settings, checkpoint, counted, test, data, threshold)

@@ -73,7 +73,7 @@ def train(work: Work) -> Outcome:
     torch.backends.cudnn.benchmark = False
     device = work.torch_device
     half = device.type == "cuda"
-    outcome = Outcome("float16" if half else "float32")
+    outcome = Outcome("float16" if half else "float32", images=len(work.train))
     model = MODELS[work.model](in_channels=3, out_channels=1).to(device)
     loss_function = BCEDiceLoss()
     optimizer = torch.optim.AdamW(model.parameters(), lr=work.learning_rate)

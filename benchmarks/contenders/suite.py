@@ -1,4 +1,4 @@
-"""(c) The suite, through the code that a run's worker runs: decoded once, trained with its own trainer."""
+"""(c) The suite, through the code that a run's worker runs: decoded once, trained and kept by `worker.train`."""
 
 import tempfile
 import time
@@ -6,26 +6,26 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.contest import Outcome, Timed, Work, contend, seconds_since_start, synchronise
+from benchmarks.settings import make_config
 from segcore import build
-from segcore.ablation import read_preset
 from segcore.batches import LabelledBatch
-from segcore.config import Layer, Problems, RunConfig, resolve
+from segcore.config import RunConfig
 from segcore.data import PreparedData
 from segcore.execution import worker
 from segcore.execution.folder import RunFolder
-from segcore.trainer import TrainingData
-
-SEED = 42
+from segcore.execution.sampling import SystemSampling
+from segcore.trainer import Trainer, TrainingData
 
 
 class TimedData:
-    """The trainer's data, with a clock around each batch and each epoch."""
+    """The trainer's data, with a clock around each batch; what an epoch waited for them goes into the outcome."""
 
-    def __init__(self, data: TrainingData) -> None:
+    def __init__(self, data: TrainingData, outcome: Outcome) -> None:
         self.data = data
-        self.waiting = 0.0
+        self.outcome = outcome
         self.num_batches = data.num_batches
         self.num_images = data.num_images
 
@@ -33,26 +33,24 @@ class TimedData:
         """The batches of an epoch."""
         batches = Timed(self.data.epoch(epoch))
         yield from batches
-        self.waiting = batches.take()
+        self.outcome.waiting.append(batches.take())
 
 
 def configure(work: Work) -> RunConfig:
     """The work as settings of a run."""
-    settings = {
-        "data.root": work.root,
-        "data.cache_dir": work.cache,
-        "data.image_size": work.image_size,
-        "data.batch_size": work.batch_size,
-        "model.name": work.model,
-        "optimizer.lr": work.learning_rate,
-        "trainer.epochs": work.epochs + 1,
-        "execution.device": work.device,
-    }
-    problems = Problems()
-    config = resolve([read_preset("base")[0], Layer("benchmark", settings)], SEED, problems)
-    problems.raise_any()
-    assert config is not None
-    return config
+    return make_config(
+        {
+            "data.root": work.root,
+            "data.cache_dir": work.cache,
+            "data.image_size": work.image_size,
+            "data.batch_size": work.batch_size,
+            "model.name": work.model,
+            "optimizer.lr": work.learning_rate,
+            "trainer.epochs": work.epochs + 1,
+            "trainer.compile": work.compile,
+            "execution.device": work.device,
+        }
+    )
 
 
 def load(work: Work, config: RunConfig) -> PreparedData:
@@ -72,33 +70,45 @@ def load(work: Work, config: RunConfig) -> PreparedData:
     return build.build_data(config, subset)
 
 
+def put_clocks(trainer: Trainer, outcome: Outcome, ends: list[float]) -> Trainer:
+    """The trainer with clocks around its data and its validation.  ends: gets the Unix time at each one's end."""
+    validate = trainer.validate
+
+    def timed_validation(model: Any) -> dict[str, float]:
+        start = time.perf_counter()
+        metrics = validate(model)
+        synchronise(trainer.device)
+        outcome.evaluation.append(time.perf_counter() - start)
+        ends.append(time.time())
+        return metrics
+
+    trainer.data, trainer.validate = TimedData(trainer.data, outcome), timed_validation
+    outcome.images = trainer.data.num_images
+    outcome.start = seconds_since_start()
+    return trainer
+
+
 def train(work: Work) -> Outcome:
-    """Build and train as `segcore.execution.worker` does."""
+    """Train as `worker.compute` does, with its sampling of the machine's use, its lines and its weights."""
     config = configure(work)
     device = build.resolve_device(config)
-    worker.set_up(config, build.resolve_threads(config))
-    outcome = Outcome(build.resolve_precision(config, device))
+    worker.set_up(config, device, build.resolve_threads(config))
+    outcome, ends = Outcome(build.resolve_precision(config, device), images=0), list[float]()
+    build_trainer = worker.build_trainer
+
+    def build_timed(*parts: Any) -> Trainer:
+        return put_clocks(build_trainer(*parts), outcome, ends)
+
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(Path(place))
         folder.artifacts.mkdir()
-        trainer = worker.build_trainer(folder, config, load(work, config), build.build_model(config, device), device)
-        data = TimedData(trainer.data)
-        trainer.data = data
-        validate = trainer.validate
-
-        def timed_validation(model: Any) -> dict[str, float]:
-            start = time.perf_counter()
-            metrics = validate(model)
-            synchronise(device)
-            outcome.evaluation.append(time.perf_counter() - start)
-            return metrics
-
-        trainer.validate = timed_validation
-        outcome.start = seconds_since_start()
-        for record in trainer.fit():
-            outcome.training.append(data.num_images / record.metrics["images_per_second"])
-            outcome.waiting.append(data.waiting)
-            outcome.losses.append(record.metrics["train/loss"])
+        data, model = load(work, config), build.build_model(config, device)
+        with patch.object(worker, "build_trainer", build_timed), SystemSampling(folder):
+            worker.train(folder, config, data, model, device)
+        for line, end in zip(folder.lines("epochs"), ends, strict=True):
+            outcome.training.append(outcome.images / line["metrics"]["images_per_second"])
+            outcome.losses.append(line["metrics"]["train/loss"])
+            outcome.recording.append(line["time"] - end)
     return outcome
 
 
