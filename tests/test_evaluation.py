@@ -107,11 +107,26 @@ def test_pixels_that_do_not_count_change_nothing(pictures):
     assert outcomes[0] == pytest.approx(outcomes[1], rel=1e-6)
 
 
+class Watching(nn.Module):
+    """A network with weights that notes at each step whether gradients could be taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+        self.steps = []
+
+    def forward(self, images_N3HW):
+        logits = self.norm(images_N3HW[:, :1])
+        self.steps.append({"inference": torch.is_inference_mode_enabled(), "gradient": logits.requires_grad})
+        return logits
+
+
 def test_evaluation_leaves_no_gradient_and_uses_evaluation_mode(pictures):
     logits, masks = pictures
-    model = nn.Sequential(FirstChannel(), nn.BatchNorm2d(1))
-    before = model[1].running_mean.clone()
-    model.train()
+    model = Watching()
+    model(logits)
+    before = model.norm.running_mean.clone()
     evaluate(model, batches(logits, masks, 5), thresholds=(0.5,), device=CPU)
+    assert model.steps == [{"inference": False, "gradient": True}] + [{"inference": True, "gradient": False}] * 2
     assert not model.training
-    assert torch.equal(model[1].running_mean, before)
+    assert torch.equal(model.norm.running_mean, before)
