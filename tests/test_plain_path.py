@@ -81,8 +81,11 @@ WAYS = {
     "float16 on CUDA": Way(2e-4, 0.15, SGD | FLOAT16, device=CUDA),
 }
 NEEDS = {
-    "compiled": pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler"),
-    "float16 on CUDA": pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    "compiled": [
+        pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler"),
+        pytest.mark.filterwarnings("default"),  # the compiler's own
+    ],
+    "float16 on CUDA": [pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
 }
 
 
@@ -184,7 +187,6 @@ def train_fast(config: RunConfig, way: Way, folder: Path) -> Trained:
     return Trained(losses, start, weights_of(model))
 
 
-@pytest.mark.filterwarnings("default")  # the compiler's own
 @pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, ())) for name in WAYS])
 def test_the_training_is_that_of_a_plain_loop(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     way = WAYS[name]

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -20,6 +22,8 @@ from segcore.plan import Run
 POLL_SECONDS = 0.2
 # A worker that is told to stop notes that it was interrupted; after this it is killed.
 STOP_SECONDS = 15.0
+# Signals that end a call.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -121,8 +125,10 @@ class LocalLauncher:
                     if place is None:
                         break
                     waiting.remove(run)
-                    if job := self.start(run, place):
-                        running.append(job)
+                    with signals_held():
+                        job = self.start(run, place)
+                        running += [job] if job else []
+                    if job:
                         on_start(job)
                 for job in list(running):
                     self.follow(job)
@@ -168,7 +174,27 @@ class LocalLauncher:
             job.place = None
         if is_trained:
             assert job.lock is not None
-            job.process, job.stage = launch(job.run, job.folder, Stage.end, job.lock, Place(), self.nursery)
+            with signals_held():
+                job.process, job.stage = launch(job.run, job.folder, Stage.end, job.lock, Place(), self.nursery)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """While entered, a signal that ends the call waits: between a worker's start and its note nobody would stop it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def next_ready(waiting: Sequence[Run], running: Sequence[Job]) -> Run | None:

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 
@@ -209,6 +210,25 @@ def test_a_training_whose_end_nobody_saw_is_gone_on_with_where_it_is_whole(runs,
     assert [stage for _, _, stage in steps.begun] == ["training", "end", "training"]
     assert [job.folder.state for job in ended] == ["finished", "failed"]
     assert "killed" in ended[1].folder.reason
+
+
+def test_a_signal_between_a_workers_start_and_its_note_stops_the_worker(runs, monkeypatch, tmp_path):
+    steps = Steps(monkeypatch)
+    launch = steps.launch
+
+    def launch_and_be_stopped(*arguments):
+        begun = launch(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return begun
+
+    monkeypatch.setattr(local, "launch", launch_and_be_stopped)
+    launcher = make_launcher(claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
+    ended = []
+    with pytest.raises(KeyboardInterrupt):
+        launcher.execute(runs[:2], lambda job: None, lambda jobs: None, ended.append)
+    assert steps.ended == {0: -15}
+    assert [job.folder.state for job in ended] == ["interrupted"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_failure_of_a_runs_own_is_kept_when_the_call_is_stopped(runs, monkeypatch, tmp_path):
