@@ -212,6 +212,15 @@ def test_a_training_whose_end_nobody_saw_is_gone_on_with_where_it_is_whole(runs,
     assert "killed" in ended[1].folder.reason
 
 
+@pytest.fixture
+def heeded():
+    """SIGINT as a program in the foreground has it; one in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_a_signal_between_a_workers_start_and_its_note_stops_the_worker(runs, monkeypatch, tmp_path):
     steps = Steps(monkeypatch)
     launch = steps.launch
