@@ -126,10 +126,9 @@ class LocalLauncher:
                         break
                     waiting.remove(run)
                     with signals_held():
-                        job = self.start(run, place)
-                        running += [job] if job else []
-                    if job:
-                        on_start(job)
+                        if job := self.start(run, place):
+                            running.append(job)
+                            on_start(job)
                 for job in list(running):
                     self.follow(job)
                     if job.ended:
