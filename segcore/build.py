@@ -120,7 +120,7 @@ def build_data(config: RunConfig, index: DataIndex, progress: Any = None) -> Pre
 
 
 def training_layout(config: RunConfig, device: torch.device) -> torch.memory_format:
-    """The memory layout that trains fastest: channels last, but for float32 on a CPU (docs/performance.md)."""
+    """The memory layout of a training: channels last, but not for float32 on a CPU, which is slower in it."""
     in_planes = device.type == "cpu" and resolve_precision(config, device) == "float32"
     return torch.contiguous_format if in_planes else torch.channels_last
 
@@ -206,7 +206,7 @@ def build_scheduler(config: RunConfig, optimizer: Optimizer) -> LRScheduler:
 def load_model(path: Path, device: torch.device) -> tuple[nn.Module, RunConfig, dict[str, Any]]:
     """The network of a checkpoint file in evaluation mode, the settings that it was trained with, and the metadata.
 
-    Its weights are channels last, which evaluates fastest on every device.
+    Its weights are channels last.
     The metadata tells `epoch`, `val/dice_per_image` and, once a run is finished, `threshold`.
     Raises UserError where the file is missing, damaged, or does not fit the network that it names.
     """

@@ -213,9 +213,12 @@ def serve(connection: socket.socket) -> None:
         content, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, MAX_DESCRIPTORS)
         if not content:
             return
+        # Python forgets a signal that reaches a child before its own work after the fork is done; held back, it waits.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         pid = os.fork()
         if pid == 0:
             become_worker(connection, json.loads(content), descriptors)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         for descriptor in descriptors:
             os.close(descriptor)
         idle_since = time.monotonic()
@@ -262,6 +265,7 @@ def become_worker(connection: socket.socket, request: dict[str, Any], descriptor
         redirect(log, log)
         os.close(log)
         os.environ.update(request["environment"])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         status = worker.main(RunFolder(Path(request["folder"])), Stage(request["stage"]))
     except BaseException:  # `worker.main` notes what it can; of the rest the log tells
         traceback.print_exc()

@@ -113,6 +113,23 @@ def test_an_interrupted_start_leaves_no_worker_behind(nursery, tmp_path, monkeyp
     assert not sleepers(tmp_path)
 
 
+def test_a_worker_that_is_stopped_as_soon_as_it_is_forked_stops(tmp_path, monkeypatch, rehearsals):
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nurseries.worker, "main", stand_in)
+    before = signal.signal(signal.SIGTERM, stop)  # as the runner's, which nursery and workers inherit
+    try:
+        nursery = Nursery()
+        for _ in range(20):
+            worker = start(nursery, tmp_path, "sleeps")
+            worker.terminate()
+            assert worker.wait(timeout=30) == 1
+        nursery.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_resting_ends_with_a_worker_and_goes_on_without_a_nursery(nursery, tmp_path):
     start(nursery, tmp_path, "sleeps").kill()
     begun = time.monotonic()
