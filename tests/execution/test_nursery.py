@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from segcore.execution import nursery as nurseries
-from segcore.execution.nursery import Nursery, is_alive, prepare_ends
+from segcore.execution import forking
+from segcore.execution.forking import prepare_ends, without_gpus
+from segcore.execution.nursery import UNSEEN, Nursery, is_alive, open_nursery
 from segcore.execution.stage import Stage
 
 
@@ -31,15 +32,15 @@ def stand_in(folder, stage):
 def rehearsals(tmp_path, monkeypatch):
     """A file that grows with each rehearsal."""
     path = tmp_path / "rehearsals"
-    monkeypatch.setattr(nurseries, "prepare_ends", lambda: path.open("a").write("once"))
+    monkeypatch.setattr(forking, "prepare_ends", lambda: path.open("a").write("once"))
     return path
 
 
 @pytest.fixture
 def nursery(monkeypatch, rehearsals):
     """A nursery whose workers are the stand-in."""
-    monkeypatch.setattr(nurseries.worker, "main", stand_in)
-    monkeypatch.setattr(nurseries, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(forking.worker, "main", stand_in)
+    monkeypatch.setattr(forking, "PAUSE_SECONDS", 0.1)
     made = Nursery()
     yield made
     made.close()
@@ -98,7 +99,7 @@ def test_a_worker_outlives_the_nursery_and_its_end_is_noticed(nursery, tmp_path)
     with pytest.raises(OSError):
         start(nursery, tmp_path, "ends")
     worker.kill()
-    assert worker.wait(timeout=30) == nurseries.UNSEEN
+    assert worker.wait(timeout=30) == UNSEEN
 
 
 def test_an_interrupted_start_leaves_no_worker_behind(nursery, tmp_path, monkeypatch):
@@ -117,7 +118,7 @@ def test_a_worker_that_is_stopped_as_soon_as_it_is_forked_stops(tmp_path, monkey
     def stop(number, frame):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nurseries.worker, "main", stand_in)
+    monkeypatch.setattr(forking.worker, "main", stand_in)
     before = signal.signal(signal.SIGTERM, stop)  # as the runner's, which nursery and workers inherit
     try:
         nursery = Nursery()
@@ -150,7 +151,7 @@ def test_preparing_looks_for_no_gpu(monkeypatch):
     monkeypatch.setattr(torch._C, "_cuda_getDeviceCount", look)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     before = dict(os.environ)
-    with nurseries.without_gpus():
+    with without_gpus():
         prepare_ends()
     assert dict(os.environ) == before
 
@@ -160,10 +161,10 @@ def test_what_fails_in_preparing_does_not_end_the_nursery(tmp_path, monkeypatch)
         (tmp_path / "tried").touch()
         raise OSError("no space left")
 
-    monkeypatch.setattr(nurseries, "prepare_ends", fail)
-    monkeypatch.setattr(nurseries.worker, "main", stand_in)
-    monkeypatch.setattr(nurseries, "PAUSE_SECONDS", 0.1)
-    with nurseries.open_nursery() as nursery:
+    monkeypatch.setattr(forking, "prepare_ends", fail)
+    monkeypatch.setattr(forking.worker, "main", stand_in)
+    monkeypatch.setattr(forking, "PAUSE_SECONDS", 0.1)
+    with open_nursery() as nursery:
         assert start(nursery, tmp_path, "ends").wait(timeout=30) == 7
         while not (tmp_path / "tried").exists():
             time.sleep(0.05)
