@@ -11,6 +11,7 @@ import time
 
 import torch
 
+from benchmarks.command_line import at_least
 from benchmarks.contest import synchronise
 from benchmarks.machine import describe_machine
 from benchmarks.settings import make_config
@@ -59,8 +60,8 @@ def main() -> None:
     start_anew()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compilation", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="resnet34_unet", choices=tuple(MODELS))
-    parser.add_argument("--image-size", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--image-size", type=at_least(32), default=256)
+    parser.add_argument("--batch", type=at_least(2), default=8)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--layout", choices=tuple(LAYOUTS), help="default: the one that the suite trains in")
     asked = parser.parse_args()

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.command_line import add_pictures, at_least, measuring
 from benchmarks.contenders import report_recipe, suite
 from benchmarks.contest import Work, synchronise
 from benchmarks.machine import describe_machine
@@ -82,15 +83,15 @@ def main() -> None:
     """Print images a second of both ways, their ratio, and the parts; in the environment of a worker."""
     start_anew()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data_way", description=__doc__.splitlines()[0])
-    parser.add_argument("--image-size", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--images", type=int, default=240)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=min(8, len(os.sched_getaffinity(0))))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/pets-600"), help="else synthetic pictures")
+    parser.add_argument("--image-size", type=at_least(32), default=256)
+    parser.add_argument("--batch", type=at_least(2), default=8)
+    parser.add_argument("--images", type=at_least(2), default=240)
+    parser.add_argument("--repeats", type=at_least(1), default=5)
+    parser.add_argument("--workers", type=at_least(0), default=min(8, len(os.sched_getaffinity(0))))
+    add_pictures(parser)
     parser.add_argument("--device", default="auto")
     arguments, console = parser.parse_args(), Console()
-    with tempfile.TemporaryDirectory() as cache:
+    with measuring(console), tempfile.TemporaryDirectory() as cache:
         root, names = find_pictures(arguments.data, Path(cache))
         names = names[: arguments.images]
         work = Work(

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.command_line import add_pictures, at_least, measuring
 from benchmarks.contenders import suite
 from benchmarks.contest import Work
 from benchmarks.growth_curves import Curve, Point, describe, draw, show
@@ -31,6 +32,7 @@ from benchmarks.overhead import Arena, user_environment
 from benchmarks.pictures import find_pictures
 from benchmarks.training import take_turn
 
+MANY_PICTURES = Path("../shared/data/pets-128")
 SETTINGS = ("data.synthetic_images=60", "data.image_size=32", "trainer.epochs=5")
 
 
@@ -135,21 +137,19 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="resnet34_unet", choices=("resnet34_unet", "unet"))
-    parser.add_argument("--sizes", type=int, nargs="*", default=[64, 128, 192, 256, 384, 512])
-    parser.add_argument("--images", type=int, nargs="*", default=[300, 600, 1200, 2400, 4800, 7341])
-    parser.add_argument("--batches", type=int, nargs="*", default=[4, 8, 16, 32, 64])
-    parser.add_argument("--runs", type=int, nargs="*", default=[1, 2, 4, 8])
-    parser.add_argument("--epochs", type=int, default=3, help="timed epochs of an image size or a batch size")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/pets-600"), help="else synthetic pictures")
-    parser.add_argument(
-        "--many", type=Path, default=Path("../shared/data/pets-128"), help="for the numbers of images; else as --data"
-    )
+    parser.add_argument("--sizes", type=at_least(32), nargs="*", default=[64, 128, 192, 256, 384, 512])
+    parser.add_argument("--images", type=at_least(2), nargs="*", default=[300, 600, 1200, 2400, 4800, 7341])
+    parser.add_argument("--batches", type=at_least(2), nargs="*", default=[4, 8, 16, 32, 64])
+    parser.add_argument("--runs", type=at_least(1), nargs="*", default=[1, 2, 4, 8])
+    parser.add_argument("--epochs", type=at_least(1), default=3, help="timed epochs of an image size or a batch size")
+    add_pictures(parser)
+    add_pictures(parser, "--many", MANY_PICTURES)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--figure", type=Path, help="also draw it there")
     return parser.parse_args()
 
 
-def make_work(asked: argparse.Namespace, data: Path, cache: Path) -> Work:
+def make_work(asked: argparse.Namespace, data: Path | None, cache: Path) -> Work:
     """The training that all series change: 64 x 64, batches of 8, all images of the data but the last eight."""
     root, names = find_pictures(data, cache)
     return Work(
@@ -169,9 +169,9 @@ def make_work(asked: argparse.Namespace, data: Path, cache: Path) -> Work:
 def main() -> None:
     """Measure all series, print them, draw them."""
     asked, console, curves = parse_arguments(), Console(), list[Curve]()
-    with tempfile.TemporaryDirectory() as cache:
+    with measuring(console), tempfile.TemporaryDirectory() as cache:
         base = make_work(asked, asked.data, Path(cache) / "large")
-        many = make_work(asked, asked.many if asked.many.exists() else asked.data, Path(cache) / "many")
+        many = make_work(asked, asked.many or asked.data, Path(cache) / "many")
         for series in make_series(asked, base, many):
             if series.xs:
                 curves.append(measure(series))

@@ -32,6 +32,7 @@ import psutil  # type: ignore[import-untyped]
 import yaml
 
 from analysis.results import load_results, make_client
+from benchmarks.command_line import at_least
 from segcore import tracking
 from tests.fabricate import fabricate_ablation
 from tests.mlflow_server import serve
@@ -120,8 +121,8 @@ def place(folder: Path | None) -> Iterator[Path]:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="How long analysis.results takes to load an ablation of many runs.")
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--runs", type=at_least(1), default=1000)
+    parser.add_argument("--epochs", type=at_least(1), default=300)
     parser.add_argument(
         "--server",
         type=int,

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from benchmarks.command_line import at_least, measuring
 from benchmarks.contest import synchronise
 from benchmarks.machine import describe_machine
 from benchmarks.settings import make_config
@@ -167,10 +168,10 @@ def main() -> None:
     """Let the variants take turns, print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.means", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="resnet34_unet", choices=tuple(MODELS))
-    parser.add_argument("--image-size", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--image-size", type=at_least(32), default=256)
+    parser.add_argument("--batch", type=at_least(2), default=8)
+    parser.add_argument("--steps", type=at_least(1), default=10)
+    parser.add_argument("--repeats", type=at_least(1), default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--inside", type=json.loads, help=argparse.SUPPRESS)
     asked, console = parser.parse_args(), Console()
@@ -179,9 +180,10 @@ def main() -> None:
         print(TIMINGS[kind](*arguments))
         return
     means = available_means(torch.device(asked.device))
-    console.print(compare_steps(asked, means))
-    if asked.device == "cpu" and not has_native_bfloat16():
-        console.print(compare_forward(asked, means))
+    with measuring(console):
+        console.print(compare_steps(asked, means))
+        if asked.device == "cpu" and not has_native_bfloat16():
+            console.print(compare_forward(asked, means))
     console.print(describe_machine(torch.device(asked.device)))
 
 

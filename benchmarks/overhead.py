@@ -30,6 +30,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command_line import at_least, measuring
 from benchmarks.machine import describe_machine
 from segcore.execution.variables import PROJECT, worker_environment
 
@@ -188,14 +189,16 @@ def show_growth(turns: Sequence[Turn]) -> Table:
 def main() -> None:
     """Let script and runner take turns, print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, nargs="+", default=[10], help="of the runs; several lengths show growth")
     parser.add_argument(
-        "--more", type=int, default=2, help="runs that the longer call has beside the first; 0: no such"
+        "--epochs", type=at_least(1), nargs="+", default=[10], help="of the runs; several lengths show growth"
     )
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--more", type=at_least(0), default=2, help="runs that the longer call has beside the first; 0: no such"
+    )
+    parser.add_argument("--repeats", type=at_least(1), default=3)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the runs")
     arguments, console = parser.parse_args(), Console()
-    with tempfile.TemporaryDirectory() as place:
+    with measuring(console), tempfile.TemporaryDirectory() as place:
         arena = Arena(Path(place), arguments.set)
         first = arena.call(1, arguments.epochs[0])
         console.print(f"the very first call, which makes database and data: {first:.1f} s", style="dim")

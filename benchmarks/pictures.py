@@ -18,14 +18,14 @@ QUALITY = 94
 GRAIN = 12.0
 
 
-def find_pictures(root: Path, cache: Path) -> tuple[Path, tuple[str, ...]]:
+def find_pictures(root: Path | None, cache: Path) -> tuple[Path, tuple[str, ...]]:
     """A folder with `images/` and `annotations/`, and the names of its images in a fixed order, training ones first.
 
-    root: Oxford-IIIT Pet or a part of it, unpacked or as its archives; where it is missing, pictures of the same size
-    are drawn below `cache`.
+    root: Oxford-IIIT Pet or a part of it, unpacked or as its archives; without one, pictures of the same size are drawn
+    below `cache`.  Raises UserError where there is none.
     """
     index = find_data(
-        root=root if root.exists() else draw_pictures(cache, SYNTHETIC_IMAGES),
+        root=root or draw_pictures(cache, SYNTHETIC_IMAGES),
         format="pets",
         download=False,
         synthetic_images=0,

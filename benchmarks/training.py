@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.command_line import add_pictures, at_least, measuring
 from benchmarks.contenders import suite
 from benchmarks.contest import Outcome, Work
 from benchmarks.machine import describe_machine, matmul_rate
@@ -75,19 +76,21 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="resnet34_unet", choices=("resnet34_unet", "unet"))
-    parser.add_argument("--image-size", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--images", type=int, default=64, help="images that train; a quarter of them validate")
-    parser.add_argument("--epochs", type=int, default=2, help="timed epochs, after one that warms up")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each contender")
-    parser.add_argument("--workers", type=int, help="loading processes of (a) and (b); default: the cores, 8 at most")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/pets-600"), help="else synthetic pictures")
+    parser.add_argument("--image-size", type=at_least(32), default=256)
+    parser.add_argument("--batch", type=at_least(2), default=8)
+    parser.add_argument("--images", type=at_least(2), default=64, help="images that train; a quarter of them validate")
+    parser.add_argument("--epochs", type=at_least(1), default=2, help="timed epochs, after one that warms up")
+    parser.add_argument("--repeats", type=at_least(1), default=3, help="turns of each contender")
+    parser.add_argument(
+        "--workers", type=at_least(0), help="loading processes of (a) and (b); default: the cores, 8 at most"
+    )
+    add_pictures(parser)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--compile", choices=tuple(COMPILE), default="auto", help="of the suite, trainer.compile")
     parser.add_argument(
         "--scale-to",
-        type=int,
+        type=at_least(1),
         nargs=2,
         metavar=("EPOCHS", "IMAGES"),
         help="also the minutes of so long a training at the measured speeds, such as 300 2944; for GPUs",
@@ -99,11 +102,14 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Prepare the pictures, let the contenders take turns, print the table."""
     arguments, console = parse_arguments(), Console()
-    with tempfile.TemporaryDirectory() as cache:
+    with measuring(console), tempfile.TemporaryDirectory() as cache:
         root, names = find_pictures(arguments.data, Path(cache))
         num_validation = max(arguments.batch, arguments.images // 4)
         if len(names) < arguments.images + num_validation:
-            sys.exit(f"{root} has {len(names)} images, too few for --images {arguments.images}")
+            sys.exit(
+                f"{arguments.data or 'The synthetic set'} has {len(names)} images; --images {arguments.images} and "
+                f"{num_validation} for validation are more"
+            )
         work = Work(
             model=arguments.model,
             root=str(root),
@@ -124,6 +130,7 @@ def main() -> None:
         rates = {precision: matmul_rate(precision, str(device)) for precision in precisions}
     scores = score(turns, work, rates, decoding)
     console.print(show(scores, work, arguments.scale_to))
+    console.print(f"pictures: {arguments.data or 'synthetic'}")
     console.print(f"{describe_machine(torch.device(device))}; {work.workers} loading processes for (a) and (b)")
     for precision, rate in rates.items():
         console.print(f"matrix products in {precision}: {rate / 1e12:.3g} TFLOP/s")

@@ -18,6 +18,14 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 BASE = "experiments/presets/base.yaml"
 
+DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
+NAMES = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+# What the patterns of texts mean.
+PATTERNS = {
+    DEVICES: "must be auto, cpu, cuda, or the number of a CUDA device, such as cuda:1",
+    NAMES: "must be of letters, digits, - and _, a letter or digit first",
+}
+
 
 class Settings(BaseModel):
     """A group of settings: unknown keys and values of another type are refused."""
@@ -98,7 +106,7 @@ class EvaluationSettings(Settings):
 class ExecutionSettings(Settings):
     """Where a run is computed; none of it changes the result beyond rounding."""
 
-    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: CUDA where there is one")
+    device: str = Field(pattern=DEVICES, description="auto: CUDA where there is one")
     threads: Literal["auto"] | Count = Field(description="CPU threads of one run; auto: every core")
 
 
@@ -238,8 +246,9 @@ def check_keys(layer: Layer, problems: Problems) -> dict[str, Any]:
 def explain(error: ErrorDetails, value: object) -> str:
     """What pydantic found, in a sentence; choices come with the nearest spelling."""
     message = error["msg"].replace("Input should be", "must be").replace("String should", "must")
-    if error["type"] == "string_pattern_mismatch" and "A-Za-z0-9" in message:
-        message = "must be of letters, digits, - and _, a letter or digit first"
+    message = message.replace("must be a valid boolean", "must be true or false")
+    if error["type"] == "string_pattern_mismatch":
+        message = PATTERNS[error.get("ctx", {})["pattern"]]
     if error["type"] == "literal_error" and isinstance(value, str):
         choices = str(error.get("ctx", {}).get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
         message += nearest(value, choices)

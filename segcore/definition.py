@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from segcore.config import Problems, explain, flatten, nearest, setting_keys
+from segcore.config import NAMES, Problems, explain, flatten, nearest, setting_keys
 
 # Every metric that a hypothesis may name, and which direction is better.
 METRICS: dict[str, Literal["higher", "lower"]] = {
@@ -37,7 +37,7 @@ CLAIM_STAND_INS: dict[str, Any] = {"claim": "?", "metric": "train/loss", "margin
 
 MOST_ROUNDS = 3
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+Name = Annotated[str, Field(pattern=NAMES, max_length=100)]
 ArmName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
 Seed = Annotated[int, Field(ge=0)]
 

@@ -208,19 +208,6 @@ def leaves_a_core(run: Run, jobs: int) -> bool:
     return jobs * threads < build.count_cores()
 
 
-def describe_crowding(runs: Sequence[Run], jobs: int) -> str | None:
-    """What is to be said of CPU runs whose threads together are more than the cores; None where they are not."""
-    own = [run.config for run in runs if build.resolve_device(run.config).type == "cpu"]
-    jobs, cores = min(jobs, len(own)), build.count_cores()
-    threads = max(map(build.resolve_threads, own), default=0)
-    if jobs < 2 or jobs * threads <= cores:
-        return None
-    return (
-        f"--jobs {jobs} with {threads} threads a run on {cores} cores: together they will be no faster than one after "
-        f"the other. Give each its share: execution.threads={max(1, cores // jobs)}"
-    )
-
-
 def launch(
     run: Run, folder: RunFolder, stage: Stage, lock: int, place: Place, nursery: Nursery | None
 ) -> tuple[subprocess.Popen[bytes] | ForkedWorker, Stage]:

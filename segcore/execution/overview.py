@@ -20,7 +20,7 @@ from segcore.execution.costs import (
     unknown_kinds,
     weigh_arms,
 )
-from segcore.execution.local import describe_crowding
+from segcore.execution.notices import notices
 from segcore.execution.pace import Paces, finished_trainings, kind_of, seconds_of_each
 from segcore.execution.request import Request
 from segcore.execution.session import Lookup, find_runs_to_do
@@ -213,5 +213,4 @@ def describe_whole(plans: Sequence[Plan], request: Request, lookup: Lookup, pace
     known = [value for value in seconds if value is not None]
     time = f", about {show_seconds(sum(known))}" if len(known) == len(seconds) else ""
     whole = f"All ablations together: {len(to_do)} runs to do{time}. " if len(plans) > 1 else ""
-    crowding = describe_crowding(to_do, request.jobs)
-    return (f"{crowding}\n" if crowding else "") + f"{whole}Nothing was trained."
+    return "\n".join([*notices(to_do, request.jobs), f"{whole}Nothing was trained."])

@@ -17,7 +17,8 @@ from segcore.data import DataIndex, Skipped
 from segcore.errors import MissingDataError, UserError
 from segcore.execution.devices import Devices
 from segcore.execution.folder import RunFolder, claim, folder_of, make_runs_folder, set_aside, start_attempt
-from segcore.execution.local import LocalLauncher, describe_crowding
+from segcore.execution.local import LocalLauncher
+from segcore.execution.notices import notices
 from segcore.execution.nursery import Nursery
 from segcore.execution.pace import Sizes
 from segcore.execution.request import Launcher, Request
@@ -161,8 +162,8 @@ class Session:
         self.counted = [standing_runs(plan) for plan in self.plans]
         for warning in tracking.prepare_store(self.experiments):
             self.say(warning)
-        if crowding := describe_crowding(self.to_do, self.request.jobs):
-            self.say(crowding)
+        for notice in notices(self.to_do, self.request.jobs):
+            self.say(notice)
         self.feed(launcher)
 
     def say(self, message: str) -> None:

@@ -40,7 +40,7 @@ class Display:
         self.epochs_to_do = epochs_to_do
         self.started = time.monotonic()
         self.ended_runs = 0
-        self.ended_epochs = 0
+        self.epochs_done: dict[str, float] = {}  # of each run, the part of the one under way included
         self.tasks: dict[str, TaskID] = {}
         self.shown_epochs: dict[str, int] = {}
         self.progress = Progress(
@@ -68,30 +68,32 @@ class Display:
 
     def tick(self, jobs: Sequence[Job]) -> None:
         """Bring bars or lines up to date with what the runs have written."""
-        done = self.ended_epochs
+        epochs = {job.run.fingerprint: list(job.folder.lines("epochs")) for job in jobs}
         for job in jobs:
-            lines = list(job.folder.lines("epochs"))
-            done += len(lines)
-            for line in lines[self.shown_epochs[job.run.fingerprint] :]:
-                self.shown_epochs[job.run.fingerprint] += 1
-                self.show_epoch(job, line, done)
-            self.progress.update(
-                self.tasks[job.run.fingerprint],
-                completed=len(lines) + epoch_share(job.folder, len(lines)),
-                note=stage(job, lines),
-            )
-        self.progress.update(self.whole, completed=done, note=self.outlook(done))
+            lines = epochs[job.run.fingerprint]
+            self.epochs_done[job.run.fingerprint] = len(lines) + epoch_share(job.folder, len(lines))
+        for job in jobs:
+            self.show(job, epochs[job.run.fingerprint])
+        self.progress.update(self.whole, completed=sum(self.epochs_done.values()), note=self.outlook())
 
-    def show_epoch(self, job: Job, line: Mapping[str, Any], done: int) -> None:
+    def show(self, job: Job, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Bring a run's bar or lines up to date.  lines: of its epochs."""
+        run = job.run.fingerprint
+        for line in lines[self.shown_epochs[run] :]:
+            self.show_epoch(job, line)
+        self.shown_epochs[run] = len(lines)
+        self.progress.update(self.tasks[run], completed=self.epochs_done[run], note=stage(job, lines))
+
+    def show_epoch(self, job: Job, line: Mapping[str, Any]) -> None:
         """Without a terminal: a line for an epoch."""
         if not self.console.is_terminal:
             epochs = job.run.config.trainer.epochs
             what = f"{job.run.name}: epoch {line['epoch']} of {epochs}: {describe(line['metrics'])}"
-            self.console.print(f"{what}  [{self.outlook(done)}]", markup=False, highlight=False, soft_wrap=True)
+            self.console.print(f"{what}  [{self.outlook()}]", markup=False, highlight=False, soft_wrap=True)
 
-    def outlook(self, done: int) -> str:
+    def outlook(self) -> str:
         """Runs done, and the time left if the rest goes as fast as what was done."""
-        text = f"{self.ended_runs} of {self.num_runs} runs done"
+        text, done = f"{self.ended_runs} of {self.num_runs} runs done", sum(self.epochs_done.values())
         if done:
             seconds = (time.monotonic() - self.started) / done * (self.epochs_to_do - done)
             text += f", about {show_seconds(max(0.0, seconds))} left"
@@ -101,7 +103,7 @@ class Display:
         """A run's process ended."""
         self.tick([job])
         self.ended_runs += 1
-        self.ended_epochs += job.run.config.trainer.epochs
+        self.epochs_done[job.run.fingerprint] = job.run.config.trainer.epochs
         self.progress.remove_task(self.tasks.pop(job.run.fingerprint))
         self.console.print(end_line(job), highlight=False, soft_wrap=True)
 

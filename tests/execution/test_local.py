@@ -255,14 +255,3 @@ def test_a_failure_of_a_runs_own_is_kept_when_the_call_is_stopped(runs, monkeypa
         ("failed", "ValueError: its own"),
         ("interrupted", "stopped by a signal"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("jobs", "threads", "advice"), [(1, 4, None), (2, 2, None), (2, 4, "execution.threads=2"), (8, 1, None)]
-)
-def test_runs_with_more_threads_than_cores_are_warned_of(runs, monkeypatch, jobs, threads, advice):
-    monkeypatch.setattr(local.build, "count_cores", lambda: 4)
-    monkeypatch.setattr(local.build, "resolve_threads", lambda config: threads)
-    said = local.describe_crowding(runs[:4], jobs)
-    assert said is None if advice is None else said.endswith(advice)
-    assert local.describe_crowding([], jobs) is None

@@ -1,0 +1,36 @@
+"""What a call says of its runs before they start, and a look at the plan as well: no failures, but surprises."""
+
+from collections.abc import Sequence
+
+from segcore import build
+from segcore.plan import Run
+
+
+def notices(runs: Sequence[Run], jobs: int) -> list[str]:
+    """All that is to be said of runs that are to do, so many at a time."""
+    return [text for text in (describe_crowding(runs, jobs), describe_compilation(runs)) if text]
+
+
+def describe_crowding(runs: Sequence[Run], jobs: int) -> str | None:
+    """What is to be said of CPU runs whose threads together are more than the cores; None where they are not."""
+    own = [run.config for run in runs if build.resolve_device(run.config).type == "cpu"]
+    jobs, cores = min(jobs, len(own)), build.count_cores()
+    threads = max(map(build.resolve_threads, own), default=0)
+    if jobs * threads <= cores:
+        return None
+    if threads > cores:
+        return f"execution.threads={threads} on {cores} cores: more threads than cores make a run slower"
+    return (
+        f"--jobs {jobs} with {threads} threads a run on {cores} cores: together they will be no faster than one after "
+        f"the other. Give each its share: execution.threads={max(1, cores // jobs)}"
+    )
+
+
+def describe_compilation(runs: Sequence[Run]) -> str | None:
+    """What is to be said of runs whose network is compiled; None where there are none."""
+    if not any(run.config.trainer.compile is True for run in runs):
+        return None
+    return (
+        "trainer.compile=true: each run compiles its network at its first step, which takes a minute or more; times "
+        "that come from other runs do not know of it"
+    )
