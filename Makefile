@@ -45,7 +45,7 @@ figures: install ## the report's figures alone, as PNG and PDF
 calibration: install ## how often the verdicts err, by simulation: under 5 minutes on 2 cores
 	$(BIN)/python -m analysis.calibration
 
-bench: .venv/installed-bench ## everything that is measured, against what else one would use; an hour on 2 cores
+bench: .venv/installed-bench ## everything that is measured, against what else one would use; 35 minutes on 2 idle cores
 	$(BIN)/python -m benchmarks.data_way
 	$(BIN)/python -m benchmarks.training --model resnet34_unet --images 48
 	$(BIN)/python -m benchmarks.training --model unet --images 8 --repeats 1
@@ -55,7 +55,7 @@ bench: .venv/installed-bench ## everything that is measured, against what else o
 	$(BIN)/python -m benchmarks.overhead --epochs 2 20
 	$(BIN)/python -m benchmarks.load_results --runs 200 --epochs 100
 
-growth: .venv/installed-bench ## how time and memory grow with images, their size, batches and runs; 45 minutes on 2 cores
+growth: .venv/installed-bench ## how time and memory grow with images, their size, batches and runs; 20 minutes on 2 idle cores
 	$(BIN)/python -m benchmarks.growth --figure growth.png
 
 test: install-dev ## all tests

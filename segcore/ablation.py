@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcore.config import Layer, Problems, check_keys, flatten, make_layer, nearest, resolve
+from segcore.config import Layer, Problems, check_keys, flatten, make_layer, resolve
 from segcore.definition import Definition, in_factor, parse_definition
 from segcore.errors import UserError
+from segcore.wording import nearest
 from segcore.yaml_files import parse_yaml, read_mapping
 
 PRESETS = Path(__file__).resolve().parents[1] / "experiments" / "presets"

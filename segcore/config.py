@@ -3,28 +3,19 @@
 `RunConfig` has no defaults of its own: `experiments/presets/base.yaml` gives every setting once.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from segcore.errors import UserError
+from segcore.wording import DEVICES, explain, nearest
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 BASE = "experiments/presets/base.yaml"
-
-DEVICES = r"^(auto|cpu|cuda(:\d+)?)$"
-NAMES = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-# What the patterns of texts mean.
-PATTERNS = {
-    DEVICES: "must be auto, cpu, cuda, or the number of a CUDA device, such as cuda:1",
-    NAMES: "must be of letters, digits, - and _, a letter or digit first",
-}
 
 
 class Settings(BaseModel):
@@ -138,9 +129,6 @@ USED_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "data.border": ("data.format", ("pets", "synthetic")),
 }
 
-# Names that other tools give to settings, and that are spelt too differently to be found.
-ALIASES = {"learning_rate": "optimizer.lr", "num_epochs": "trainer.epochs", "max_epochs": "trainer.epochs"}
-
 
 def setting_keys() -> list[str]:
     """The dotted keys of all settings but the seed, in the order of the base preset."""
@@ -173,20 +161,6 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
         else:
             nested[group] = value
     return nested
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """'; did you mean X?' where one of the choices is spelt like `word`, else the empty text."""
-    choices = list(choices)
-    last = word.rpartition(".")[2]
-    if last in ALIASES and ALIASES[last] in choices:
-        return f"; did you mean {ALIASES[last]}?"
-    folded = {choice.casefold(): choice for choice in choices}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
-    matches = [folded[match] for match in close]
-    if not matches:  # a right name in the wrong group, or without its group
-        matches = [choice for choice in choices if choice.rpartition(".")[2] == last][:1]
-    return f"; did you mean {matches[0]}?" if matches else ""
 
 
 @dataclass(frozen=True)
@@ -241,18 +215,6 @@ def check_keys(layer: Layer, problems: Problems) -> dict[str, Any]:
         else:
             problems.add(layer.source, f"{key} is not a setting{nearest(key, keys)}")
     return known
-
-
-def explain(error: ErrorDetails, value: object) -> str:
-    """What pydantic found, in a sentence; choices come with the nearest spelling."""
-    message = error["msg"].replace("Input should be", "must be").replace("String should", "must")
-    message = message.replace("must be a valid boolean", "must be true or false")
-    if error["type"] == "string_pattern_mismatch":
-        message = PATTERNS[error.get("ctx", {})["pattern"]]
-    if error["type"] == "literal_error" and isinstance(value, str):
-        choices = str(error.get("ctx", {}).get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
-        message += nearest(value, choices)
-    return message
 
 
 def resolve(layers: Iterable[Layer], seed: int, problems: Problems) -> RunConfig | None:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from segcore.config import NAMES, Problems, explain, flatten, nearest, setting_keys
+from segcore.config import Problems, flatten, setting_keys
+from segcore.wording import NAMES, explain, nearest
 
 # Every metric that a hypothesis may name, and which direction is better.
 METRICS: dict[str, Literal["higher", "lower"]] = {

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from segcore.ablation import Ablation
-from segcore.config import USED_WITH, Problems, RunConfig, nearest, resolve
+from segcore.config import USED_WITH, Problems, RunConfig, resolve
 from segcore.definition import in_factor
+from segcore.wording import nearest
 
 # Raised when the meaning of a setting changes, so that older runs are not taken for new ones.
 RECIPE_VERSION = 1

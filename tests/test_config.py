@@ -80,7 +80,7 @@ def test_later_layers_win():
         ("loss.name", "bce-dice", "did you mean bce_dice"),
         ("optimizer.name", "adamm", "did you mean adam"),
         ("scheduler.name", "cosin", "did you mean cosine"),
-        ("execution.device", "gpu", "pattern"),
+        ("execution.device", "gpu", "must be auto, cpu, cuda, or the number"),
         ("evaluation.threshold", 1.5, "less than 1"),
         ("data.root", "", "at least 1 character"),
         ("trainer.clip_norm", 0, "greater than 0"),

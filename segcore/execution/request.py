@@ -6,9 +6,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from segcore.ablation import relative
-from segcore.config import nearest
 from segcore.errors import UserError
 from segcore.execution.variables import PROJECT
+from segcore.wording import nearest
 
 EXPERIMENTS = PROJECT / "experiments"
 
