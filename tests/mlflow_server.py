@@ -15,13 +15,13 @@ SECONDS_TO_START = 120.0
 
 
 @contextlib.contextmanager
-def serve(folder: Path, workers: int = 1) -> Iterator[str]:
+def serve(folder: Path, workers: int = 1, port: int | None = None) -> Iterator[str]:
     """Serves `folder/mlflow.db`, with the artifacts below `folder/artifacts/` handed through; yields the address.
 
-    workers: its processes that answer.  Raises OSError where no port can be bound, RuntimeError where the server does
-    not come up.
+    workers: its processes that answer.  port: by default a free one.  Raises OSError where no port can be bound,
+    RuntimeError where the server does not come up.
     """
-    port = free_port()
+    port = port or free_port()
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
         *("--workers", str(workers)),

@@ -3,7 +3,7 @@
 | file | content |
 | --- | --- |
 | run.json | fingerprints, the attempt's name, when it was made, what it was asked for with |
-| experiments.jsonl | a line for each experiment that the run was delivered to, or is to be |
+| experiments.jsonl | a line for each experiment and arm that the run belongs to, with all that a delivery needs |
 | settings.yaml | every resolved setting |
 | environment.json, data.json | where it ran; the dataset, its parts and what was skipped |
 | state.json | running, finished, failed, diverged, interrupted or missing; the reason; times; process |
@@ -14,6 +14,7 @@
 | model/ | the same as an MLflow model, until it is delivered |
 | artifacts/ | what goes to MLflow as files |
 | log.txt, lock | the process's output; held while a process works here |
+| delivery.lock | held while a process delivers this to MLflow |
 """
 
 import contextlib
@@ -38,6 +39,8 @@ from segcore.stored_settings import parse_stored
 RUNS = Path("runs")
 REPLACED = "replaced"
 LOCK = "lock"
+# Of segcore.tracking, with what its takeover leaves beside it for moments.
+DELIVERY_LOCK = "delivery.lock"
 
 State = Literal["new", "running", "finished", "failed", "diverged", "interrupted", "missing"]
 
@@ -117,10 +120,12 @@ class RunFolder:
         """The experiments that the run belongs to, by name."""
         return {line["name"] for line in self.lines("experiments")}
 
-    def note_experiment(self, name: str) -> None:
-        """Note that the run belongs to an experiment."""
-        if name not in self.experiments():
-            self.append("experiments", {"name": name})
+    def note_experiment(self, name: str, delivery: Mapping[str, Any] | None = None) -> None:
+        """Note that the run belongs to an experiment, and what its delivery needs; unless that was noted last."""
+        line = {"name": name, **(delivery or {})}
+        noted = [other for other in self.lines("experiments") if is_of_one_place(other, line)]
+        if not noted or noted[-1] | {"noted": None} != line | {"noted": None}:
+            self.append("experiments", line)
 
     def config(self) -> RunConfig:
         """The run's settings."""
@@ -136,6 +141,11 @@ class RunFolder:
         started = self.read("state").get("started", now)
         ended = None if state == "running" else now
         self.write("state", {"state": state, "reason": reason, "started": started, "ended": ended, "pid": os.getpid()})
+
+
+def is_of_one_place(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two lines of experiments.jsonl are of one experiment and arm."""
+    return (first.get("name"), first.get("arm")) == (second.get("name"), second.get("arm"))
 
 
 def make_runs_folder() -> None:
@@ -204,7 +214,7 @@ def set_aside(folder: RunFolder) -> RunFolder | None:
     if not folder.path.is_dir():
         return None
     left = sorted(folder.path.iterdir(), key=lambda path: (path.name == "run.json", path.name != "state.json"))
-    left = [path for path in left if path.name != LOCK]
+    left = [path for path in left if path.name != LOCK and not path.name.startswith(DELIVERY_LOCK)]
     if not left:
         return None
     if folder.state == "running":  # and the caller holds the lock

@@ -173,14 +173,18 @@ class Session:
     def feed(self, launcher: LocalLauncher) -> None:
         """Run everything, with MLflow's feeder at work beside it."""
         self.feeder.start()
+        patience = tracking.CLOSE_SECONDS
         try:
             self.note_unavailable()
             self.watch_what_is_done()
             epochs = sum(run.config.trainer.epochs for run in self.to_do)
             with Display(self.console, len(self.to_do), epochs) as display:
                 launcher.execute(self.to_do, display.start, display.tick, display.end)
+        except KeyboardInterrupt:
+            patience = tracking.AFTER_INTERRUPT_SECONDS
+            raise
         finally:
-            messages = self.feeder.close()
+            messages = self.feeder.close(patience)
             self.delivered = not messages
             for message in messages:
                 self.say(message)
@@ -227,18 +231,17 @@ class Session:
         """Have a folder delivered to every ablation of this call that counts the run."""
         for plan, experiment, counted in zip(self.plans, self.experiments, self.counted, strict=True):
             for same in (other for other in counted if other.fingerprint == run.fingerprint):
-                folder.note_experiment(experiment.name)
-                self.feeder.watch(
-                    tracking.Delivery(
-                        folder=folder.path,
-                        experiment=experiment,
-                        arm=same.arm,
-                        seed=same.seed,
-                        factor=", ".join(plan.ablation.definition.factors),
-                        fingerprint=same.fingerprint,
-                        plan=plan.plan,
-                    )
+                delivery = tracking.Delivery(
+                    folder=folder.path,
+                    experiment=experiment,
+                    arm=same.arm,
+                    seed=same.seed,
+                    factor=", ".join(plan.ablation.definition.factors),
+                    fingerprint=same.fingerprint,
+                    plan=plan.plan,
                 )
+                folder.note_experiment(experiment.name, tracking.note_of(delivery))
+                self.feeder.watch(delivery)
 
     def describe_request(self, run: Run) -> dict[str, str]:
         """What a run keeps of the call: preset, overrides as typed, and a hash of what its ablation claims.
@@ -275,4 +278,4 @@ def describe_experiment(ablation: Ablation) -> tracking.ExperimentInfo:
     if claims:
         text.append("Claims:\n" + "\n".join(claims))
     description = "\n\n".join(text)
-    return tracking.ExperimentInfo(ablation.experiment, description, definition.model_dump_json())
+    return tracking.ExperimentInfo(ablation.experiment, description, definition.model_dump_json(), time.time())

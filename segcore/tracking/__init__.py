@@ -14,13 +14,18 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",  # what a user trains is nobody else's business
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the Feeder tries again by itself; seven would block it for minutes
+    # The Feeder tries again by itself. MLflow's seven times 120 s would block it, and what is sent again below it might
+    # be done twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
 
 from segcore.tracking.delivery import Delivery, deliver  # noqa: E402
-from segcore.tracking.feeder import Feeder  # noqa: E402
+from segcore.tracking.feeder import AFTER_INTERRUPT_SECONDS, CLOSE_SECONDS, Feeder  # noqa: E402
+from segcore.tracking.lease import LEASE, DeliveredElsewhere  # noqa: E402
+from segcore.tracking.noted import note_of  # noqa: E402
 from segcore.tracking.runs import open_run  # noqa: E402
 from segcore.tracking.store import ExperimentInfo, prepare_store, tracking_client, tracking_uri  # noqa: E402
 from segcore.tracking.summary import deliver_summary, is_summary_of  # noqa: E402
@@ -31,12 +36,17 @@ for _name in ("mlflow", "alembic", "urllib3.connectionpool"):
     logging.getLogger(_name).setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
 
 __all__ = [
+    "AFTER_INTERRUPT_SECONDS",
+    "CLOSE_SECONDS",
+    "LEASE",
+    "DeliveredElsewhere",
     "Delivery",
     "ExperimentInfo",
     "Feeder",
     "deliver",
     "deliver_summary",
     "is_summary_of",
+    "note_of",
     "open_run",
     "prepare_store",
     "system_sampler",

@@ -8,7 +8,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from segcore.tracking.folder import FINAL_STATUS, Record, RunFiles, read_run
+from segcore.tracking.folder import FINAL_STATUS, Record, RunFiles, is_attempt, read_run
+from segcore.tracking.lease import delivering
 from segcore.tracking.models import deliver_model
 from segcore.tracking.records import dataset_of, metrics_of, milliseconds, params_of, results_of, tags_of
 from segcore.tracking.runs import BEST_WEIGHTS, find_runs
@@ -20,6 +21,8 @@ MAX_PARAMS_OR_TAGS = 100
 # A record counts as delivered when its step is in the history of this metric.
 EPOCH_MARKER = "train/loss"
 SYSTEM_MARKER = "system/cpu_utilization_percentage"
+# The tag that tells how much of the log MLflow has.
+LOG_BYTES = "log_bytes"
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,19 @@ class Delivery:
 def deliver(delivery: Delivery, client: MlflowClient) -> bool:
     """Brings MLflow up to date with a run's folder; returns whether nothing is left to deliver.
 
-    May be called at any time, by any process, but by one at a time: what stands in MLflow is not sent again.  Makes the
-    experiment where it is missing.
+    May be called at any time, by any process: what stands in MLflow is not sent again.  Makes the experiment where it
+    is missing.  Raises DeliveredElsewhere while another process is at it, and whatever MLflow, its database or its
+    artifact store raise.
     """
-    files = read_run(delivery.folder)
-    return files is not None and _deliver(delivery, _experiment_id(client, delivery.experiment), files, client)
+    if not (delivery.folder / "run.json").exists():
+        return False
+    with delivering(delivery.folder):
+        files = read_run(delivery.folder)
+        try:
+            return files is not None and _deliver(delivery, _experiment_id(client, delivery.experiment), files, client)
+        except Exception:
+            _experiment_id.cache_clear()  # a server may come back with another database
+            raise
 
 
 @lru_cache(maxsize=128)
@@ -66,8 +77,7 @@ def _experiment_id(client: MlflowClient, experiment: ExperimentInfo) -> str:
 
 
 def _deliver(delivery: Delivery, experiment_id: str, files: RunFiles, client: MlflowClient) -> bool:
-    attempts = find_runs(client, f"tags.attempt = '{files.attempt}'")
-    run = next((attempt for attempt in attempts if _is_run_of(attempt, delivery, experiment_id)), None)
+    attempts, run = _find(delivery, experiment_id, files, client)
     if run is not None and _is_delivered(run, files):
         return True
     origin = _origin(attempts, run)
@@ -77,10 +87,29 @@ def _deliver(delivery: Delivery, experiment_id: str, files: RunFiles, client: Ml
     _deliver_description(client, run, delivery, files)
     _deliver_new(client, run, files.epochs, EPOCH_MARKER)
     _deliver_new(client, run, files.system, SYSTEM_MARKER)
-    if files.state not in FINAL_STATUS:
-        return False
-    _finish(client, run, delivery, files, origin)
-    return True
+    return files.state in FINAL_STATUS and _finish(client, run, delivery, files, origin)
+
+
+def _find(
+    delivery: Delivery, experiment_id: str, files: RunFiles, client: MlflowClient
+) -> tuple[list[Run], Run | None]:
+    """All runs of the attempt, and which of them is this delivery's.
+
+    Two may be where one should: a request to create it was given up, and carried out all the same; or a lease was lost.
+    Every process keeps the same one of them, and nothing is lost with the others, for all of it lies in the folder.
+    """
+    attempts = find_runs(client, f"tags.attempt = '{files.attempt}'")
+    found = [attempt for attempt in attempts if _is_run_of(attempt, delivery, experiment_id)]
+    if not found:
+        return attempts, None
+    kept, *doubled = sorted(found, key=lambda run: (run.info.status == "RUNNING", run.info.start_time, run.info.run_id))
+    for other in doubled:
+        client.delete_run(other.info.run_id)
+        attempts.remove(other)
+        for copy in attempts:
+            if copy.data.tags.get("reused_from") == other.info.run_id:
+                client.set_tag(copy.info.run_id, "reused_from", kept.info.run_id)
+    return attempts, kept
 
 
 def _is_run_of(run: Run, delivery: Delivery, experiment_id: str) -> bool:
@@ -90,9 +119,10 @@ def _is_run_of(run: Run, delivery: Delivery, experiment_id: str) -> bool:
 
 
 def _is_delivered(run: Run, files: RunFiles) -> bool:
-    """Ending the run is the last step of a delivery, so an ended run is whole; unless it went on since."""
+    """Ending the run is the last step of a delivery, so an ended run is whole; unless it, or its log, went on since."""
     ended = (run.info.status, run.info.end_time)
-    return ended == (FINAL_STATUS.get(files.state), milliseconds(files.ended))
+    log_bytes = run.data.tags.get(LOG_BYTES, str(files.log_bytes))
+    return ended == (FINAL_STATUS.get(files.state), milliseconds(files.ended)) and log_bytes == str(files.log_bytes)
 
 
 def _origin(attempts: Sequence[Run], run: Run | None) -> Run | None:
@@ -110,8 +140,9 @@ def _create(client: MlflowClient, experiment_id: str, delivery: Delivery, files:
 def _deliver_description(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles) -> None:
     """Params once, tags that changed, the dataset once."""
     tags = tags_of(files, delivery.identity(), run.data.tags.get("reused_from"))
-    if "reason" in run.data.tags:
-        tags.setdefault("reason", "")  # an interrupted run that was continued
+    for stale in ("reason", "log_tail"):  # of a run that was continued
+        if stale in run.data.tags:
+            tags.setdefault(stale, "")
     new_tags = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]
     new_params = [Param(key, value) for key, value in params_of(files).items() if key not in run.data.params]
     for start in range(0, len(new_params), MAX_PARAMS_OR_TAGS):
@@ -142,8 +173,11 @@ def _send(client: MlflowClient, run: Run, groups: Iterable[list[Metric]]) -> Non
         client.log_batch(run.info.run_id, waiting)
 
 
-def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles, origin: Run | None) -> None:
-    """Artifacts, model, results, and as the last thing the end of the run."""
+def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles, origin: Run | None) -> bool:
+    """Artifacts, model, results, and as the last thing the end of the run; returns whether it came to that.
+
+    It does not where the next attempt was begun in this folder meanwhile: where this one was moved to it is delivered.
+    """
     run_id, folder = run.info.run_id, delivery.folder
     if origin is not None:
         # The copy refers to the origin's model and weights, so that one has to be whole first.
@@ -158,7 +192,11 @@ def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles,
     model_id = deliver_model(client, run, files.attempt, folder / "model")
     _send(client, run, [results_of(files, model_id if origin is None else None)])
     _supersede(client, run, delivery, files.state)
+    if not is_attempt(folder, files.attempt):
+        return False
+    client.set_tag(run_id, LOG_BYTES, str(files.log_bytes))
     client.set_terminated(run_id, FINAL_STATUS[files.state], milliseconds(files.ended))
+    return True
 
 
 def _supersede(client: MlflowClient, run: Run, delivery: Delivery, state: str) -> None:

@@ -1,12 +1,24 @@
 """The thread that feeds MLflow from the folders of the runs."""
 
 import threading
+import time
 
 from mlflow import MlflowClient
 
 from segcore.tracking.delivery import Delivery, deliver
 from segcore.tracking.folder import version
-from segcore.tracking.store import first_line, tracking_client
+from segcore.tracking.lease import DeliveredElsewhere
+from segcore.tracking.store import first_line, is_unanswered, shown_uri, tracking_client
+
+COMMAND = "python -m segcore.tracking --deliver"
+# How long the end of a call waits for MLflow: at most; after Ctrl-C; where nobody answered the last time.
+CLOSE_SECONDS = 60.0
+AFTER_INTERRUPT_SECONDS = 10.0
+AWAY_SECONDS = 5.0
+# Between rounds that deliver nothing the pause doubles up to this.
+LONGEST_PAUSE_SECONDS = 60.0
+# So many runs are named in a message.
+MAX_NAMED = 8
 
 
 class Feeder(threading.Thread):
@@ -15,7 +27,9 @@ class Feeder(threading.Thread):
     client: by default one of `tracking_uri()`, made with the first delivery.
 
     A tracking server that is slow or away costs nothing but delay: whatever MLflow raises is kept, and tried again in
-    the next round.
+    the next round. A server that does not answer ends the round, so that it is waited for once and not for each run;
+    from then on it is asked a small question first, after pauses that grow to a minute. A run that another process is
+    delivering is passed over, and looked at again.
 
         feeder = Feeder()
         feeder.start()
@@ -29,9 +43,11 @@ class Feeder(threading.Thread):
         self._client = client
         self._interval_seconds = interval_seconds
         self._closing = threading.Event()
+        self._deadline = float("inf")
         self._lock = threading.Lock()
         self._watched: dict[Delivery, object] = {}  # and the version of its folder that was delivered last
         self._errors: dict[Delivery, Exception] = {}
+        self._absence: Exception | None = None  # what the server that does not answer was seen by
 
     def watch(self, delivery: Delivery) -> None:
         """Adds a run; its folder need not exist yet."""
@@ -40,44 +56,97 @@ class Feeder(threading.Thread):
 
     def run(self) -> None:
         """The thread's work: a round every few seconds, and a last one after `close` was called."""
-        while not self._closing.wait(self._interval_seconds):
-            self._round()
+        pause = self._interval_seconds
+        while not self._closing.wait(pause):
+            is_vain = not self._round() and self._has_trouble()
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if is_vain else self._interval_seconds
         self._round()
+        while self._waits_for_others() and time.monotonic() < self._deadline:
+            time.sleep(self._interval_seconds)
+            self._round()
 
-    def close(self, timeout_seconds: float = 60.0) -> list[str]:
+    def close(self, timeout_seconds: float = CLOSE_SECONDS) -> list[str]:
         """Delivers once more what is new, ends the thread, and returns what the user should know.
 
-        timeout_seconds: after that a server that does not answer is no longer waited for.
+        timeout_seconds: after that MLflow is no longer waited for, and much sooner where it was away before.
         """
+        if self._absence:
+            timeout_seconds = min(timeout_seconds, AWAY_SECONDS)
+        self._deadline = time.monotonic() + timeout_seconds
         self._closing.set()
         self.join(timeout_seconds)
-        with self._lock:
-            names: dict[str, list[str]] = {}
-            for delivery, error in self._errors.items():
-                names.setdefault(first_line(error), []).append(delivery.identity()["name"])
-        messages = [f"MLflow did not take {'; '.join(runs)}: {error}" for error, runs in names.items()]
-        if self.is_alive():
-            messages.append(f"MLflow was too slow: after {timeout_seconds:g} s it had not taken everything.")
+        reasons = self._undelivered(f"it was too slow: not done after {timeout_seconds:g} s")
+        messages = [f"MLflow did not take {_listed(names)}: {reason}" for reason, names in reasons.items()]
         if messages:
-            messages.append("Nothing is lost: it waits in the runs' folders, and the same command delivers it.")
+            messages.append(f"Nothing is lost: it waits in the runs' folders. {COMMAND} delivers it, at any time.")
         return messages
 
-    def _round(self) -> None:
+    def _undelivered(self, otherwise: str) -> dict[str, list[str]]:
+        """By reason, the runs with something that MLflow does not have; `otherwise` where no reason is known."""
         with self._lock:
-            watched = list(self._watched.items())
+            errors, watched = dict(self._errors), list(self._watched.items())
+        reasons: dict[str, list[str]] = {}
         for delivery, delivered_version in watched:
+            if delivery in errors or _has_news(delivery, delivered_version):
+                reason = self._reason(errors.get(delivery)) or otherwise
+                reasons.setdefault(reason, []).append(delivery.identity()["name"])
+        return reasons
+
+    def _reason(self, error: Exception | None) -> str:
+        """Why a run was not delivered; empty where nothing is known.  A server that is away is one reason for all."""
+        if self._absence and (error is None or is_unanswered(error)):
+            return f"it does not answer at {shown_uri()} ({first_line(self._absence)})"
+        return first_line(error) if error else ""
+
+    def _has_trouble(self) -> bool:
+        return self._absence is not None or not all(map(_is_elsewhere, self._errors.values()))
+
+    def _waits_for_others(self) -> bool:
+        return any(map(_is_elsewhere, self._errors.values()))
+
+    def _round(self) -> bool:
+        """Delivers what is new; returns whether anything was."""
+        was_away = self._absence is not None
+        if was_away and not self._is_back():
+            return False
+        self._absence = None
+        num_delivered = 0
+        for delivery, delivered_version in self._snapshot():
+            if time.monotonic() > self._deadline:
+                break
             try:
-                self._deliver(delivery, delivered_version)
+                num_delivered += self._deliver(delivery, delivered_version)
             # MLflow, its database and its artifact store raise errors of many kinds, and none may end the thread.
             except Exception as error:
                 with self._lock:
                     self._errors[delivery] = error
+                if is_unanswered(error) and not was_away:
+                    self._absence = error
+                    break
+                # It has just answered, so this may be the run's: a file too large for the timeout, say. Once a round.
+                was_away = was_away and not is_unanswered(error)
+        return num_delivered > 0
 
-    def _deliver(self, delivery: Delivery, delivered_version: object) -> None:
+    def _snapshot(self) -> list[tuple[Delivery, object]]:
+        with self._lock:
+            return list(self._watched.items())
+
+    def _is_back(self) -> bool:
+        """Whether the server answers again, to the smallest question that there is."""
+        try:
+            self._client = self._client or tracking_client()
+            self._client.search_experiments(max_results=1)
+        except Exception as error:
+            self._absence = error
+            return not is_unanswered(error)
+        return True
+
+    def _deliver(self, delivery: Delivery, delivered_version: object) -> bool:
+        """Delivers a run where there is news of it; returns whether there was."""
+        if delivery not in self._errors and not _has_news(delivery, delivered_version):
+            return False
         # Taken before reading: what is written meanwhile belongs to the next round.
         current = version(delivery.folder)
-        if current == delivered_version:
-            return
         # Made here, because even making it asks the database.
         self._client = self._client or tracking_client()
         is_whole = deliver(delivery, self._client)
@@ -87,3 +156,18 @@ class Feeder(threading.Thread):
                 del self._watched[delivery]
             else:
                 self._watched[delivery] = current
+        return True
+
+
+def _is_elsewhere(error: Exception) -> bool:
+    return isinstance(error, DeliveredElsewhere)
+
+
+def _has_news(delivery: Delivery, delivered_version: object) -> bool:
+    """Whether the folder holds something that was not delivered; one without a run yet has none."""
+    return version(delivery.folder) != delivered_version and (delivery.folder / "run.json").exists()
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return "; ".join(names[:MAX_NAMED]) + more

@@ -1,11 +1,15 @@
 """Reading a run's folder, `runs/FINGERPRINT/`, while its worker still writes."""
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from segcore.tracking.log_tail import read_tail
 
 FILES = (
     "state.json",
@@ -23,8 +27,11 @@ FINAL_STATUS = {
     "failed": "FAILED",
     "diverged": "FAILED",
     "interrupted": "KILLED",
+    "lost": "KILLED",  # its process vanished without a word: killed, or its machine died
     "missing": "KILLED",
 }
+# Of these the end of the log is shown: it may say more than the reason.
+WITH_LOG_TAIL = ("failed", "diverged", "lost")
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,12 @@ class RunFiles:
     """What a run's folder said at one moment; empty or None where the worker has not come that far.
 
     attempt: id of this training of the fingerprint.  request: what the call asked for: preset, overrides, hypotheses.
-    state: of FINAL_STATUS, or `running`.  started, ended: Unix seconds; they are equal where the run has not ended.
+    resumed: how often it was continued.  state: of FINAL_STATUS, or `running`.  started, ended: Unix seconds; they are
+    equal where the run has not ended.  log_bytes: size of log.txt; log_tail: its last lines, of WITH_LOG_TAIL.
     """
 
     attempt: str
+    resumed: int
     request: dict[str, str]
     state: str
     reason: str | None
@@ -56,6 +65,8 @@ class RunFiles:
     epochs: tuple[Record, ...]
     system: tuple[Record, ...]
     results: Record | None
+    log_bytes: int
+    log_tail: str
 
 
 def read_run(folder: Path) -> RunFiles | None:
@@ -71,6 +82,7 @@ def read_run(folder: Path) -> RunFiles | None:
     results = _read_json(folder / "results.json")
     files = RunFiles(
         attempt=str(run["attempt"]),
+        resumed=int(run.get("resumed") or 0),
         request=dict(run.get("request") or {}),
         state=str(state["state"]),
         reason=state.get("reason"),
@@ -82,9 +94,15 @@ def read_run(folder: Path) -> RunFiles | None:
         epochs=_read_records(folder / "epochs.jsonl", "epoch"),
         system=_read_records(folder / "system.jsonl", "step"),
         results=Record(0, float(results["time"]), dict(results["metrics"])) if results else None,
+        log_bytes=(_stamp(folder / "log.txt") or (0, 0))[1],
+        log_tail=read_tail(folder / "log.txt") if state["state"] in WITH_LOG_TAIL else "",
     )
-    is_one_attempt = _read_json(folder / "run.json").get("attempt") == run["attempt"]
-    return files if is_one_attempt and (folder / "state.json").exists() else None
+    return files if is_attempt(folder, files.attempt) and (folder / "state.json").exists() else None
+
+
+def is_attempt(folder: Path, attempt: str) -> bool:
+    """Whether the folder still holds this attempt, rather than that it was moved away, and the next one begun."""
+    return _read_json(folder / "run.json").get("attempt") == attempt
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -99,21 +117,39 @@ def _read_text(file: Path) -> str:
         return ""
 
 
-def _read_records(file: Path, step_key: str) -> tuple[Record, ...]:
-    """The lines of a file that grows, each step once.
+def read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file that grows.
 
-    A line may be torn: the last one, because it is being written, or one in between, because its worker was killed;
-    the worker that went on has computed and written that step again.
+    A line may be torn: the last one, because it is being written, or one in between, because its process was killed or
+    its disk was full.  Whoever went on may have written right behind the torn piece: what begins there is read.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        for begin in (found.start() for found in re.finditer(r"\{", line)):
+            try:
+                entry = json.loads(line[begin:])
+            except ValueError:
+                continue
+            yield entry
+            break
+
+
+def _read_records(file: Path, step_key: str) -> tuple[Record, ...]:
+    """The records of a file that grows, each step once, ascending.
+
+    Of a step that was computed again after a fault the first record counts, as it does in MLflow.
     """
     records: dict[int, Record] = {}
-    for line in _read_text(file).splitlines():
+    for entry in read_lines(file):
         try:
-            entry = json.loads(line)
             record = Record(int(entry[step_key]), float(entry["time"]), dict(entry["metrics"]))
         except (ValueError, KeyError, TypeError):
             continue
         records.setdefault(record.step, record)
-    return tuple(records.values())
+    return tuple(records[step] for step in sorted(records))
 
 
 def version(folder: Path) -> tuple[tuple[int, int] | None, ...]:

@@ -12,6 +12,7 @@ from mlflow.types import Schema, TensorSpec
 
 from segcore.config import flatten
 from segcore.tracking.folder import Record, RunFiles
+from segcore.tracking.log_tail import code_block
 
 # So many characters of the data's fingerprint stand in the UI beside its name; the whole is in the profile.
 DIGEST = 12
@@ -46,10 +47,11 @@ def tags_of(files: RunFiles, identity: Mapping[str, str], reused_from: str | Non
     environment = {key: as_text(value) for key, value in flatten(files.environment).items() if value is not None}
     tags = {key: value for key, value in identity.items() if key != "name"}
     tags |= {"state": files.state, "reason": files.reason or "", "reused_from": reused_from or ""}
-    tags |= {"attempt": files.attempt} | files.request | environment
+    tags |= {"attempt": files.attempt, "resumed": str(files.resumed or ""), "log_tail": files.log_tail}
+    tags |= files.request | environment
     tags |= {
         "mlflow.runName": identity["name"],
-        "mlflow.note.content": _sentence(files, identity, reused_from),
+        "mlflow.note.content": _description(files, identity, reused_from),
         "mlflow.user": user_name(),
         "mlflow.source.name": "runner.py",
         "mlflow.source.type": "LOCAL",
@@ -66,8 +68,16 @@ def user_name() -> str:
         return "unknown"  # a container without an entry for its user
 
 
+def _description(files: RunFiles, identity: Mapping[str, str], reused_from: str | None) -> str:
+    """What the UI shows as the run's description: a sentence, and the end of the log where it may say more."""
+    sentence = _sentence(files, identity, reused_from)
+    if not files.log_tail:
+        return sentence
+    return f"{_cut(sentence, MAX_TAG // 4)}\n\nThe end of its log:\n\n{code_block(files.log_tail)}\n"
+
+
 def _sentence(files: RunFiles, identity: Mapping[str, str], reused_from: str | None) -> str:
-    """What the UI shows as the run's description."""
+    """What became of the run."""
     epochs = f"{len(files.epochs)} epoch{'s' * (len(files.epochs) != 1)}"
     because = f": {files.reason}" if files.reason else "."
     says = {
@@ -76,6 +86,7 @@ def _sentence(files: RunFiles, identity: Mapping[str, str], reused_from: str | N
         "failed": f"failed after {epochs}{because}",
         "diverged": f"diverged after {epochs}{because}",
         "interrupted": f"was interrupted after {epochs}{because}",
+        "lost": f"was lost after {epochs}{because}",
         "missing": f"did not run{because}",
     }
     copy = f" Copied from run `{reused_from}`, which has the same settings and data." if reused_from else ""

@@ -1,15 +1,19 @@
 """The tracking database, and the experiments in it."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import requests
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import InvalidUrlException, MlflowException
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from segcore.errors import UserError
 from segcore.tracking.view import VIEW_TAG, arms_link, arms_view, is_untouched
@@ -18,6 +22,14 @@ from segcore.tracking.view import VIEW_TAG, arms_link, arms_view, is_untouched
 MAX_EXPERIMENT_TAG = 20_000
 # Leaves room for the link below it.
 MAX_DESCRIPTION = 19_000
+# When the definition that the experiment has was noted, in Unix seconds.
+NOTED_TAG = "ablation_noted"
+UNANSWERED = (
+    *(ConnectionError, TimeoutError, requests.exceptions.ConnectionError, requests.exceptions.Timeout),
+    *(OperationalError, PoolTimeoutError),
+)
+# What `requests` says of an answer of a proxy whose server is away.
+GATEWAY = re.compile(r"too many (502|503|504) error responses")
 
 
 @dataclass(frozen=True)
@@ -25,12 +37,14 @@ class ExperimentInfo:
     """What an experiment is to say of itself.
 
     description: Markdown, shown above the runs, its first line also in the list of experiments.  definition: the
-    ablation as JSON, kept in the tag `ablation`.
+    ablation as JSON, kept in the tag `ablation`.  noted: Unix seconds, when this was so; of what several processes say,
+    at any time later, the newest stays.
     """
 
     name: str
     description: str
     definition: str
+    noted: float = 0.0
 
 
 def tracking_uri() -> str:
@@ -48,24 +62,26 @@ def tracking_client() -> MlflowClient:
 
 def shown_uri() -> str:
     """`tracking_uri()` as messages show it: without user name and password."""
-    return _without_credentials(tracking_uri())
+    return without_credentials(tracking_uri())
 
 
 def first_line(error: Exception) -> str:
     """What MLflow or its database said, in one line and without the credentials of `tracking_uri()`."""
-    return _without_credentials(str(error) or type(error).__name__).strip().split("\n", 1)[0][:500]
+    return without_credentials(str(error) or type(error).__name__).strip().split("\n", 1)[0][:500]
 
 
-def _without_credentials(text: str) -> str:
+def without_credentials(text: str) -> str:
+    """The text without user name and password of `tracking_uri()`."""
     netloc = urlsplit(tracking_uri()).netloc
     return text.replace(netloc, netloc.rpartition("@")[2]) if "@" in netloc else text
 
 
-def prepare_store(experiments: Sequence[ExperimentInfo] = ()) -> list[str]:
+def prepare_store(experiments: Sequence[ExperimentInfo] = (), *, must_answer: bool = False) -> list[str]:
     """Creates the database where there is none yet, and the experiments; to be called once, before any worker starts.
 
     Returns warnings for the user: a server that does not answer, for everything can be delivered later; a file store
     of an older MLflow that stands in the way of a bare `mlflow ui`.
+    must_answer: such a server is an error, too.
     Raises UserError where MLflow cannot be used: a file store was asked for, the database belongs to another version
     of MLflow or cannot be written, the server refuses; and as `ensure_experiment` does.
     """
@@ -88,7 +104,7 @@ def prepare_store(experiments: Sequence[ExperimentInfo] = ()) -> list[str]:
         raise
     # Whatever the database's driver raises, the answer to the user is the same.
     except Exception as error:
-        if not _is_away(error):
+        if must_answer or not _is_away(error):
             raise unusable(error) from error
         return [f"MLflow does not answer at {shown_uri()}: {first_line(error)}\nThe runs go on, and wait for it."]
     return [] if "MLFLOW_TRACKING_URI" in os.environ else _leftover_file_store(Path("mlruns"))
@@ -118,6 +134,19 @@ def _is_away(error: Exception) -> bool:
     return bool(error.get_http_status_code() >= 500)  # type: ignore[no-untyped-call]
 
 
+def is_unanswered(error: BaseException) -> bool:
+    """Whether nobody was there to answer: no connection, one that broke or timed out, a gateway without its server.
+
+    A database that cannot be reached or is locked counts too.  What a server answered, and be it a failure, does not.
+    """
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return any(isinstance(cause, UNANSWERED) for cause in causes) or bool(GATEWAY.search(str(error)))
+
+
 def unusable(error: Exception) -> UserError:
     """What to tell the user of an error of MLflow or its database."""
     advice = "Is MLFLOW_TRACKING_URI right, and does the server run?"
@@ -144,7 +173,7 @@ def _leftover_file_store(artifacts: Path) -> list[str]:
 def ensure_experiment(experiment: ExperimentInfo, client: MlflowClient) -> str:
     """The id of the experiment, made where it is missing, with description and definition brought up to date.
 
-    A link to the curves by arm is added to the description.
+    A link to the curves by arm is added to the description.  A definition that was noted later than this one stays.
     Raises UserError where an experiment of that name lies in MLflow's trash, and for a definition above 20,000
     characters, which MLflow cannot hold.
     """
@@ -159,16 +188,25 @@ def ensure_experiment(experiment: ExperimentInfo, client: MlflowClient) -> str:
         )
     link = f"[Curves and results by arm]({arms_link(experiment_id)})"
     view = found.tags.get(VIEW_TAG, "")
-    tags = {
-        "ablation": experiment.definition,
-        "mlflow.note.content": f"{experiment.description[:MAX_DESCRIPTION].rstrip()}\n\n{link}\n",
-        # A user's own changes to the view stay.
-        VIEW_TAG: view if view and not is_untouched(view) else arms_view(found.creation_time or 0),
-    }
+    # A user's own changes to the view stay.
+    tags = {VIEW_TAG: view if view and not is_untouched(view) else arms_view(found.creation_time or 0)}
+    if _noted(found) <= experiment.noted:
+        tags |= {
+            "ablation": experiment.definition,
+            "mlflow.note.content": f"{experiment.description[:MAX_DESCRIPTION].rstrip()}\n\n{link}\n",
+            NOTED_TAG: repr(experiment.noted),
+        }
     for key, value in tags.items():
         if found.tags.get(key) != value:
             client.set_experiment_tag(experiment_id, key, value)
     return experiment_id
+
+
+def _noted(found: Experiment) -> float:
+    try:
+        return float(found.tags.get(NOTED_TAG, "0"))
+    except ValueError:
+        return 0.0  # somebody else's tag
 
 
 def _check_length(experiment: ExperimentInfo) -> None:

@@ -192,6 +192,7 @@ def _away(*_: Any) -> None:
         ("failed", "FAILED", "failed after 1 epoch: RuntimeError: out of memory"),
         ("diverged", "FAILED", "diverged after 1 epoch: RuntimeError: out of memory"),
         ("interrupted", "KILLED", "was interrupted after 1 epoch: RuntimeError: out of memory"),
+        ("lost", "KILLED", "was lost after 1 epoch: RuntimeError: out of memory"),
     ],
 )
 def test_a_run_that_broke_off_says_why(
@@ -205,7 +206,10 @@ def test_a_run_that_broke_off_says_why(
     [run] = runs_of(client, experiment)
     assert (run.info.status, run.data.tags["state"]) == (status, state)
     assert run.data.tags["reason"] == "RuntimeError: out of memory"
-    assert run.data.tags["mlflow.note.content"] == f"lr 1e-3, seed 42 {says}"
+    tail = "" if state == "interrupted" else "Traceback"
+    shown = f"\n\nThe end of its log:\n\n    {tail}\n" if tail else ""
+    assert run.data.tags["mlflow.note.content"] == f"lr 1e-3, seed 42 {says}{shown}"
+    assert run.data.tags.get("log_tail", "") == tail
     assert math.isnan(run.data.metrics["train/loss"])
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["log.txt"]
 

@@ -52,16 +52,19 @@ def test_a_server_that_is_away_costs_only_delay(
 
 
 def test_what_could_not_be_delivered_is_said_at_the_end_and_delivered_later(
-    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_folder("f1")
     folder.finish()
-    feeder = Feeder(MlflowClient("http://127.0.0.1:9"), interval_seconds=0.05)
-    feeder.start()
-    feeder.watch(folder.delivery(experiment))
-    failed, comfort = feeder.close()
-    assert failed.startswith("MLflow did not take lr 1e-3, seed 42: ") and "127.0.0.1" in failed
-    assert "the same command delivers it" in comfort
+    delivery = folder.delivery(experiment)
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        feeder = Feeder(interval_seconds=0.05)
+        feeder.start()
+        feeder.watch(delivery)
+        failed, comfort = feeder.close()
+    assert failed.startswith("MLflow did not take lr 1e-3, seed 42: it does not answer at http://127.0.0.1:9 (")
+    assert "python -m segcore.tracking --deliver delivers it" in comfort
     later = Feeder()
     later.watch(folder.delivery(experiment))
     later.start()
@@ -91,7 +94,7 @@ def test_a_hanging_server_is_not_waited_for_for_ever(
     feeder = tracking.Feeder(client)
     feeder.watch(make_folder("f1").delivery(experiment))
     feeder.start()
-    assert "MLflow was too slow: after 0.1 s" in feeder.close(timeout_seconds=0.1)[0]
+    assert "it was too slow: not done after 0.1 s" in feeder.close(timeout_seconds=0.1)[0]
     feeder.join()
 
 

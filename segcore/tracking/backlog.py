@@ -1,0 +1,131 @@
+"""Delivering what lies in `runs/`, without the ablations' files and without the runner."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from segcore.errors import UserError
+from segcore.tracking.delivery import Delivery, deliver
+from segcore.tracking.lease import LEASE_SECONDS, DeliveredElsewhere
+from segcore.tracking.noted import read_noted, with_newest_definitions
+from segcore.tracking.store import first_line, is_unanswered
+
+RUNS = Path("runs")
+REPLACED = "replaced"
+# What is waited for a server that was there a moment ago.
+PAUSES = (1.0, 3.0, 10.0)
+# For another process that delivers a run: long enough to find out that its machine is dead.
+ELSEWHERE_SECONDS = LEASE_SECONDS + 15.0
+
+RUNNER_ONLY = "an older version of the suite noted no more than the name: only `python runner.py` of its ablation can"
+NO_EXPERIMENT = "the folder names no experiment: only `python runner.py` of its ablation can"
+
+
+@dataclass
+class Backlog:
+    """What there is to deliver, and what became of it.
+
+    whole: runs that MLflow has all of; training: those that are not over, of which it has what there is; missed: what
+    was not delivered, and why.
+    """
+
+    deliveries: list[Delivery]
+    whole: int = 0
+    training: int = 0
+    missed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def find_folders(paths: Sequence[Path]) -> list[Path]:
+    """These folders, or all in `runs/` and `runs/replaced/`, in the order in which their runs were begun.
+
+    Raises UserError where there are none, or one of them is no run's.
+    """
+    if not paths and not RUNS.is_dir():
+        raise UserError(f"{RUNS.absolute()}: there are no runs here; go to the folder in which they were trained")
+    for path in paths:
+        if not (path / "run.json").is_file():
+            raise UserError(f"{path}: is no run's folder, which has a run.json in it; they are {RUNS}/FINGERPRINT")
+    found = paths or [file.parent for pattern in ("*", f"{REPLACED}/*") for file in RUNS.glob(f"{pattern}/run.json")]
+    return sorted(dict.fromkeys(found), key=lambda path: (_created(path), path.name))
+
+
+def _created(folder: Path) -> float:
+    try:
+        return float(json.loads((folder / "run.json").read_text(encoding="utf-8"))["created"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0  # its delivery will say what is wrong with it
+
+
+def read_backlog(folders: Iterable[Path]) -> Backlog:
+    """All deliveries of these folders, in their order; what cannot be delivered from here is missed already."""
+    backlog = Backlog([])
+    for folder in folders:
+        noted = read_noted(folder)
+        backlog.deliveries += noted.deliveries
+        backlog.missed += [(f"{folder} to {name}", RUNNER_ONLY) for name in noted.names_only]
+        if not noted.deliveries and not noted.names_only:
+            backlog.missed.append((str(folder), NO_EXPERIMENT))
+    backlog.deliveries = with_newest_definitions(backlog.deliveries)
+    return backlog
+
+
+def clear(backlog: Backlog, client: MlflowClient, advance: Callable[[str], None]) -> None:
+    """Delivers everything, each thing once; what another process has in hand comes last.
+
+    advance: is told the name of each run before its turn.  Where MLflow goes away for good, the rest is missed.
+    """
+    elsewhere: list[Delivery] = []
+    for position, delivery in enumerate(backlog.deliveries):
+        advance(name_of(delivery))
+        try:
+            _note(backlog, _deliver_patiently(delivery, client))
+        except DeliveredElsewhere:
+            elsewhere.append(delivery)
+        except Exception as error:
+            backlog.missed.append((name_of(delivery), first_line(error)))
+            if is_unanswered(error):
+                rest = backlog.deliveries[position + 1 :] + elsewhere
+                backlog.missed += [(name_of(other), "MLflow was gone") for other in rest]
+                return
+    _wait_for(elsewhere, backlog, client)
+
+
+def _deliver_patiently(delivery: Delivery, client: MlflowClient) -> bool:
+    for pause in PAUSES:
+        try:
+            return deliver(delivery, client)
+        except Exception as error:
+            if not is_unanswered(error):
+                raise
+            time.sleep(pause)
+    return deliver(delivery, client)
+
+
+def _wait_for(elsewhere: list[Delivery], backlog: Backlog, client: MlflowClient) -> None:
+    """Delivers what others had in hand, when they are done with it or dead."""
+    deadline = time.monotonic() + ELSEWHERE_SECONDS
+    while elsewhere and time.monotonic() < deadline:
+        time.sleep(0.5)
+        for delivery in list(elsewhere):
+            try:
+                _note(backlog, deliver(delivery, client))
+            except DeliveredElsewhere:
+                continue
+            except Exception as error:
+                backlog.missed.append((name_of(delivery), first_line(error)))
+            elsewhere.remove(delivery)
+    backlog.missed += [(name_of(delivery), "another process is still delivering it") for delivery in elsewhere]
+
+
+def _note(backlog: Backlog, is_whole: bool) -> None:
+    backlog.whole += is_whole
+    backlog.training += not is_whole
+
+
+def name_of(delivery: Delivery) -> str:
+    """`lr_sweep-demo/lr 1e-3, seed 42`, as `--run` takes it."""
+    return f"{delivery.experiment.name}/{delivery.identity()['name']}"
