@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,10 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[
         os.replace(aside, path)
         sync(path.parent)
     except safetensors.SafetensorError as error:
-        # What the library says of a full disk is a text alone.
-        raise OSError(errno.ENOSPC if "code: 28" in str(error) else errno.EIO, str(error), str(path)) from None
+        # The library tells the system's number of the error in its text alone.
+        number = re.search(r"os error (\d+)", str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from None
     finally:
         aside.unlink(missing_ok=True)
 
