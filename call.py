@@ -22,8 +22,9 @@ from segcore.execution.listing import list_ablations
 from segcore.execution.nursery import Nursery
 from segcore.execution.overview import describe_whole, show_plan
 from segcore.execution.pace import read_paces
+from segcore.execution.planning import Lookup, describe_experiment, find_runs_to_do, make_plans
 from segcore.execution.request import Request
-from segcore.execution.session import Lookup, Session, describe_experiment, find_runs_to_do, make_plans
+from segcore.execution.session import Session
 from segcore.execution.standing import seeds_after, standing_digest, standing_rows
 from segcore.execution.terminal import results_tables
 from segcore.plan import Plan, Run, digest

@@ -6,6 +6,7 @@ python runner.py experiments/lr_sweep.yaml --preset demo
 import contextlib
 import logging
 import os
+import shlex
 import signal
 import sys
 from types import FrameType
@@ -42,7 +43,13 @@ def main(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="with --dry-run: measure the time of runs that nothing tells yet")
     ] = False,
-    rerun: Annotated[bool, typer.Option("--rerun", help="train again what is finished, too")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="train again what is finished or diverged, too")] = False,
+    retries: Annotated[
+        int, typer.Option(min=0, help="how often a run that failed is tried again without having got further")
+    ] = 1,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="clear what nothing needs out of runs/; with --dry-run: show it")
+    ] = False,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="do not bring the report in MLflow up to date")
     ] = False,
@@ -51,12 +58,14 @@ def main(
     """Train every arm of an ablation on every seed; finished runs are not trained again."""
     console = Console(soft_wrap=False)
     try:
-        request = make_request(arguments or [], preset, seeds, only or [], jobs, launcher, rerun, not no_report)
-        if not show_list:
+        request = make_request(
+            arguments or [], preset, seeds, only or [], jobs, launcher, rerun, retries, not no_report
+        )
+        if not (show_list or prune):
             require_files(request)
         if calibrate and not dry_run:
             raise UserError("--calibrate goes with --dry-run; a run needs no calibration")
-        status = answer(request, console, show_list, dry_run, calibrate)
+        status = clear(console, dry_run) if prune else answer(request, console, show_list, dry_run, calibrate)
     except UserError as error:
         print(error, file=sys.stderr)
         status = WRONG_REQUEST
@@ -64,7 +73,7 @@ def main(
         print(f"{error.filename or 'the system'}: {error.strerror}; what is finished is kept", file=sys.stderr)
         status = SOME_FAILED
     except KeyboardInterrupt:
-        print("interrupted: finished runs are kept; the same command goes on from there", file=sys.stderr)
+        print(f"interrupted: what was trained is saved; to go on: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
         status = INTERRUPTED
     raise SystemExit(status)
 
@@ -83,6 +92,14 @@ def answer(request: Request, console: Console, show_list: bool, dry_run: bool, c
         import call
 
         return call.run(request, console, nursery)
+
+
+def clear(console: Console, dry_run: bool) -> int:
+    """Clear what nothing needs out of `runs/`, or show it; the exit status."""
+    from segcore.execution.pruning import prune
+
+    console.print(prune(is_only_shown=dry_run), highlight=False)
+    return FINISHED
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:

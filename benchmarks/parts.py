@@ -25,9 +25,10 @@ from benchmarks.machine import describe_machine
 from segcore import tracking
 from segcore.ablation import load_ablation
 from segcore.execution import worker
-from segcore.execution.folder import RunFolder, start_attempt
+from segcore.execution.attempts import start_attempt
+from segcore.execution.folder import RunFolder
 from segcore.execution.nursery import open_nursery
-from segcore.execution.session import describe_experiment
+from segcore.execution.planning import describe_experiment
 from segcore.execution.stage import Stage
 from segcore.execution.variables import PROJECT, worker_environment
 from segcore.plan import Facts, Run, expand

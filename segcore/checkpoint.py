@@ -1,7 +1,9 @@
 """Checkpoints as safetensors files: weights and a few texts, nothing that loading could execute."""
 
+import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,33 @@ def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write contiguous tensors and the metadata; a reader sees the old file or the new one, never a part."""
+    write_safetensors(path, tensors, {key: json.dumps(value) for key, value in metadata.items()})
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
+    """Write a safetensors file aside, have it on the disk, and rename it into place.  Raises OSError."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        save_file(dict(tensors), aside, {key: json.dumps(value) for key, value in metadata.items()})
+        save_file(dict(tensors), aside, dict(texts))
+        sync(aside)
         os.replace(aside, path)
+        sync(path.parent)
+    except safetensors.SafetensorError as error:
+        # The library tells the system's number of the error in its text alone.
+        number = re.search(r"os error (\d+)", str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from None
     finally:
         aside.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a folder's names, on the disk, so that they outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -99,6 +99,11 @@ class ExecutionSettings(Settings):
 
     device: str = Field(pattern=DEVICES, description="auto: CUDA where there is one")
     threads: Literal["auto"] | Count = Field(description="CPU threads of one run; auto: every core")
+    gpus_per_run: float = Field(gt=0, le=1, description="share of a GPU that one run takes; half: two runs share one")
+    checkpoint_seconds: float = Field(ge=0, description="seconds between two states of a training that are kept")
+    timeout_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        description="minutes without progress after which a run is ended; null: never"
+    )
 
 
 class RunConfig(Settings):

@@ -6,7 +6,12 @@ from typing import Any
 from segcore.config import RunConfig, flatten, nest
 
 # Settings that came later, and what they were before.
-BEFORE = {"trainer.compile": False}
+BEFORE = {
+    "trainer.compile": False,
+    "execution.gpus_per_run": 1.0,
+    "execution.checkpoint_seconds": 300.0,
+    "execution.timeout_minutes": 30.0,
+}
 
 
 def parse_stored(settings: Mapping[str, Any]) -> RunConfig:

@@ -49,14 +49,14 @@ def deliver_folders(paths: Sequence[Path], uri: str) -> None:
 
 def start(paths: Sequence[Path], uri: str) -> BaseProcess:
     """A process that delivers these folders."""
-    process = PROCESSES.Process(target=deliver_folders, args=(list(paths), uri))
+    process = PROCESSES.Process(target=deliver_folders, args=(list(paths), uri), daemon=True)
     process.start()
     return process
 
 
 def hold(folder: Path) -> BaseProcess:
     """A process that has a folder in hand until it is killed."""
-    process = PROCESSES.Process(target=_hold, args=(folder,))
+    process = PROCESSES.Process(target=_hold, args=(folder,), daemon=True)
     process.start()
     deadline = time.monotonic() + 60
     while not (folder / LEASE).exists():

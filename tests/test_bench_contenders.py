@@ -19,6 +19,8 @@ from segcore.config import nest
 from segcore.data.synthetic import generate
 from segcore.execution import worker
 from segcore.execution.folder import RunFolder
+from segcore.execution.keeping import Keeper
+from segcore.execution.stopping import Stop
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +84,8 @@ def test_the_suite_is_timed_where_a_worker_trains(place):
 def test_the_script_trains_as_a_worker_does(config, tmp_path):
     device = torch.device("cpu")
     data = build.build_data(config, build.build_index(config))
-    theirs = worker.build_trainer(RunFolder(tmp_path), config, data, build.build_model(config, device), device)
+    keeper = Keeper(RunFolder(tmp_path), config.execution.checkpoint_seconds, Stop())
+    theirs = worker.build_trainer(config, data, build.build_model(config, device), device, keeper)
     ours = plain.build_trainer(config, data, device)
 
     (expected,), (found,) = list(theirs.fit()), list(ours.fit())

@@ -91,15 +91,16 @@ class ItemByItem:
     def num_batches(self) -> int:
         return math.ceil(self.num_images / self.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        assert not start
         size = len(self.part)
         order = torch.randperm(size, generator=generator(SEED, "order", epoch)).tolist()
         augmentation = generator(SEED, "augmentation", epoch)
         angles = (2 * torch.rand(size, generator=augmentation, dtype=torch.float64) - 1) * DEGREES
         flips = (torch.rand(size, generator=augmentation) < 0.5).tolist()
         items = [self.item(*drawn) for drawn in zip(order, angles.split(1), flips, strict=True)]
-        for start in range(0, self.num_images, self.batch_size):
-            images, masks, borders = zip(*items[start : start + self.batch_size], strict=True)
+        for first in range(0, self.num_images, self.batch_size):
+            images, masks, borders = zip(*items[first : first + self.batch_size], strict=True)
             valid = torch.stack(borders) == 0 if self.border == "ignore" else None
             yield Batch(torch.stack(images), torch.stack(masks), valid)
 

@@ -20,6 +20,8 @@ from segcore.compilation import find_compiler
 from segcore.config import Layer, Problems, RunConfig, resolve
 from segcore.data import Part, PreparedData, pack
 from segcore.execution.folder import RunFolder
+from segcore.execution.keeping import Keeper
+from segcore.execution.stopping import Stop
 from segcore.execution.worker import build_trainer
 from segcore.losses import BCEDiceLoss
 from segcore.models import MODELS
@@ -174,7 +176,8 @@ def train_fast(config: RunConfig, way: Way, folder: Path) -> Trained:
     """The suite's way, once it was seen to be the one that is meant."""
     data, model = make_data(config), build.build_model(config, way.device)
     start = weights_of(model)
-    trainer = build_trainer(RunFolder(folder), config, data, model, way.device)
+    keeper = Keeper(RunFolder(folder), config.execution.checkpoint_seconds, Stop())
+    trainer = build_trainer(config, data, model, way.device, keeper)
     types = set()
     trainer.loss.register_forward_pre_hook(lambda module, arguments: types.add(arguments[0].dtype))
     losses = [record.metrics["train/loss"] for record in trainer.fit()]

@@ -9,8 +9,8 @@ import call
 from segcore import tracking
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
-from segcore.execution.folder import start_attempt
-from segcore.execution.session import describe_experiment
+from segcore.execution.attempts import start_attempt
+from segcore.execution.planning import describe_experiment
 from segcore.plan import Facts, expand
 
 

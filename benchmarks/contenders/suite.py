@@ -17,6 +17,7 @@ from segcore.data import PreparedData
 from segcore.execution import worker
 from segcore.execution.folder import RunFolder
 from segcore.execution.sampling import SystemSampling
+from segcore.execution.stopping import Stop
 from segcore.trainer import Trainer, TrainingData
 
 
@@ -29,9 +30,9 @@ class TimedData:
         self.num_batches = data.num_batches
         self.num_images = data.num_images
 
-    def epoch(self, epoch: int) -> Iterator[LabelledBatch]:
-        """The batches of an epoch."""
-        batches = Timed(self.data.epoch(epoch))
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[LabelledBatch]:
+        """The batches of an epoch from the number `start` on."""
+        batches = Timed(self.data.epoch(epoch, start))
         yield from batches
         self.outcome.waiting.append(batches.take())
 
@@ -104,7 +105,7 @@ def train(work: Work) -> Outcome:
         folder.artifacts.mkdir()
         data, model = load(work, config), build.build_model(config, device)
         with patch.object(worker, "build_trainer", build_timed), SystemSampling(folder):
-            worker.train(folder, config, data, model, device)
+            worker.train(folder, config, data, model, device, Stop())
         for line, end in zip(folder.lines("epochs"), ends, strict=True):
             outcome.training.append(outcome.images / line["metrics"]["images_per_second"])
             outcome.losses.append(line["metrics"]["train/loss"])

@@ -68,11 +68,14 @@ class TrainLoader:
         self.num_images = len(part) - alone
         self.num_batches = -(-self.num_images // batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch.  All random numbers are drawn and moved to the device before the first."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from the number `start` on.
+
+        All random numbers are drawn and moved to the device before the first.
+        """
         order_N, angles_N, flips_N = self._draw(epoch)
         groups, angles, flips = (
-            _in_groups(drawn_N[: self.num_images], self._batch_size) for drawn_N in (order_N, angles_N, flips_N)
+            _in_groups(drawn_N[: self.num_images], self._batch_size)[start:] for drawn_N in (order_N, angles_N, flips_N)
         )
         for words_NHW, angles_of_group, flips_of_group in zip(self._pixels.stream(groups), angles, flips, strict=True):
             yield _to_batch(self._augment(words_NHW, angles_of_group, flips_of_group), self._border, self._layout)
@@ -137,7 +140,7 @@ class _Pixels:
             yield from (self._words_NHW[rows_N] for rows_N in groups)
         elif self._resident:
             yield from (self._words_NHW.index_select(0, rows_N) for rows_N in groups)
-        else:
+        elif groups:
             with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pixels") as pool:
                 staged = [pool.submit(self._pin, rows_N) for rows_N in groups[:1]]
                 for following in [*groups[1:], None]:

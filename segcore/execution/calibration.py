@@ -28,11 +28,13 @@ from segcore.data import Part, PreparedData, pack
 from segcore.execution import worker
 from segcore.execution.costs import memory_needed, unknown_kinds
 from segcore.execution.folder import RunFolder, make_runs_folder
-from segcore.execution.local import explain_death
+from segcore.execution.jobs import explain_death
+from segcore.execution.keeping import Keeper
 from segcore.execution.pace import Pace, Paces, Sizes, keep_timing, kind_of, read_timings
+from segcore.execution.planning import Lookup
 from segcore.execution.reporting import evaluate_part, export_model, report_results
-from segcore.execution.session import Lookup
-from segcore.execution.totals import training_metrics
+from segcore.execution.stopping import Stop
+from segcore.execution.totals import peak_memory_gib, training_metrics
 from segcore.execution.variables import worker_environment
 from segcore.plan import Run
 from segcore.tracking.exporting import rehearse
@@ -101,7 +103,8 @@ def measure(folder: RunFolder) -> Pace:
     worker.write_environment(folder, device, threads)
     data = random_data(config, Sizes(**folder.read("sizes")))
     model = build.build_model(config, device)
-    trainer = worker.build_trainer(folder, config, data, model, device)
+    keeper = Keeper(folder, config.execution.checkpoint_seconds, Stop())
+    trainer = worker.build_trainer(config, data, model, device, keeper)
     begun = time.time()
     records = []
     for record in trainer.fit():
@@ -111,7 +114,7 @@ def measure(folder: RunFolder) -> Pace:
         folder.append("epochs", {"epoch": record.epoch, "time": time.time(), "metrics": record.metrics})
         if record.epoch >= LEAST_EPOCHS and time.time() - begun > SECONDS:
             break
-    folder.write("training", training_metrics(folder, config, device))
+    folder.write("training", training_metrics(folder, config, peak_memory_gib(device)))
     training = statistics.median(1 / metrics["images_per_second"] for metrics in records[1:])
     epoch = statistics.median(metrics["epoch_seconds"] for metrics in records[1:])
     validation = (epoch - training * len(data.train)) / len(data.validation)

@@ -16,7 +16,7 @@ from segcore.data import cache_bytes, find_prepared
 from segcore.execution.folder import folder_of
 from segcore.execution.memory import estimate_memory_gib, free_memory_gib
 from segcore.execution.pace import Paces, kind_of, seconds_of_each
-from segcore.execution.session import Lookup
+from segcore.execution.planning import Lookup
 from segcore.models import count_gflops, count_parameters
 from segcore.plan import Plan, Run
 

@@ -1,29 +1,30 @@
-"""A run's folder, `runs/FINGERPRINT/`: all that a run needs to be reported and, later, to be continued.
+"""A run's folder, `runs/FINGERPRINT/`: all that a run needs to be continued and reported.
 
 | file | content |
 | --- | --- |
-| run.json | fingerprints, the attempt's name, when it was made, what it was asked for with |
+| run.json | fingerprints, the attempt's name, when it was made, how often it was continued, what the call asked for |
 | experiments.jsonl | a line for each experiment and arm that the run belongs to, with all that a delivery needs |
 | settings.yaml | every resolved setting |
 | environment.json, data.json | where it ran; the dataset, its parts and what was skipped |
-| state.json | running, finished, failed, diverged, interrupted or missing; the reason; times; process |
+| state.json | running, finished, failed, diverged, interrupted, lost or missing; the reason; times; process |
 | progress.json | epoch and step of the running training, about once a second |
+| checkpoints/ | the two newest states of an unfinished training |
 | epochs.jsonl, system.jsonl | a line an epoch; a line every few seconds of machine use |
+| training.json | metrics of the whole training, once it is done |
 | results.json | the metrics at the end |
 | best.safetensors | weights of the best epoch |
 | model/ | the same as an MLflow model, until it is delivered |
 | artifacts/ | what goes to MLflow as files |
-| log.txt, lock | the process's output; held while a process works here |
-| delivery.lock | held while a process delivers this to MLflow |
+| log.txt | the output of the processes |
+| lock, claim | held while somebody works here, see `segcore/execution/claims.py` |
+| delivery | held while somebody delivers this to MLflow, see `segcore/tracking/lease.py` |
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,18 +32,15 @@ from typing import Any, Literal
 
 import yaml
 
-from segcore.config import RunConfig, flatten, nest
+from segcore.config import RunConfig, flatten
 from segcore.errors import UserError
 from segcore.plan import Run
 from segcore.stored_settings import parse_stored
 
 RUNS = Path("runs")
 REPLACED = "replaced"
-LOCK = "lock"
-# Of segcore.tracking, with what its takeover leaves beside it for moments.
-DELIVERY_LOCK = "delivery.lock"
 
-State = Literal["new", "running", "finished", "failed", "diverged", "interrupted", "missing"]
+State = Literal["new", "running", "finished", "failed", "diverged", "interrupted", "lost", "missing"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,11 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """Weights of the best epoch."""
         return self.path / "best.safetensors"
+
+    @property
+    def states(self) -> Path:
+        """The newest states of a training that is not done."""
+        return self.path / "checkpoints"
 
     @property
     def artifacts(self) -> Path:
@@ -105,9 +108,13 @@ class RunFolder:
             aside.unlink(missing_ok=True)
 
     def append(self, name: str, content: Mapping[str, Any]) -> None:
-        """Add a line to NAME.jsonl."""
-        with (self.path / f"{name}.jsonl").open("a") as file:
-            file.write(json.dumps(content) + "\n")
+        """Add a line to NAME.jsonl; it is on the disk when this returns."""
+        with (self.path / f"{name}.jsonl").open("ab+") as file:
+            # A line that was torn by a kill must not swallow this one.
+            is_torn = file.tell() > 0 and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+            file.write(b"\n" * is_torn + json.dumps(content).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
         """The lines of NAME.jsonl; one that is still being written, or was torn by a kill, is left out."""
@@ -135,12 +142,22 @@ class RunFolder:
         """The run's settings under dotted keys, also those of an older version of the suite."""
         return flatten(yaml.safe_load((self.path / "settings.yaml").read_text()))
 
-    def set_state(self, state: State, reason: str | None = None) -> None:
-        """Note what became of the run; keeps the time of its start."""
+    def set_state(self, state: State, reason: str | None = None, *, try_again: bool = True) -> None:
+        """Note what became of the run; keeps the time of its start.
+
+        try_again: false for a failure that would only happen again, as the settings or the data have to be changed.
+        """
         now = time.time()
-        started = self.read("state").get("started", now)
-        ended = None if state == "running" else now
-        self.write("state", {"state": state, "reason": reason, "started": started, "ended": ended, "pid": os.getpid()})
+        before = self.read("state")
+        content = {
+            "state": state,
+            "reason": reason,
+            "started": before.get("started", now),
+            "ended": None if state == "running" else now,
+            "pid": os.getpid(),
+            "try_again": try_again,
+        }
+        self.write("state", content)
 
 
 def is_of_one_place(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -161,80 +178,3 @@ def make_runs_folder() -> None:
 def folder_of(run: Run) -> RunFolder:
     """The folder that belongs to a run, whether it exists or not."""
     return RunFolder(RUNS / run.fingerprint)
-
-
-def claim(folder: RunFolder) -> int | None:
-    """A descriptor that holds the run's lock for this process and those that inherit it; None if another has it.
-
-    The system frees the lock when the last of them is gone, however it went.
-    """
-    folder.path.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def start_attempt(
-    run: Run, precision: str, trained_since: float = 0.0, request: Mapping[str, str] | None = None
-) -> RunFolder:
-    """A fresh folder for a run, which the caller has claimed; what was in it has been set aside.
-
-    precision: the resolved one, which the settings then hold instead of `auto`.
-    trained_since: Unix time; of runs of the same training, those begun later may be taken over instead of training.
-    request: what of the call is kept with the run: preset, overrides, hypotheses.
-    """
-    folder = folder_of(run)
-    folder.artifacts.mkdir(parents=True, exist_ok=True)
-    folder.write(
-        "run",
-        {
-            "fingerprint": run.fingerprint,
-            "training_fingerprint": run.training_fingerprint,
-            "attempt": uuid.uuid4().hex[:12],
-            "created": time.time(),
-            "trained_since": trained_since,
-            "request": dict(request or {}),
-        },
-    )
-    settings = nest(run.config.flat() | {"trainer.precision": precision})
-    folder.write_text("settings.yaml", yaml.safe_dump(settings, sort_keys=False))
-    return folder
-
-
-def set_aside(folder: RunFolder) -> RunFolder | None:
-    """Move what an earlier attempt left to `runs/replaced/FINGERPRINT-ATTEMPT`, and return that; None if nothing.
-
-    `state.json` goes first, so that nobody reads an end without what came before it, and `run.json` last: if this is
-    cut short, the next call moves the rest to the same place.
-    """
-    if not folder.path.is_dir():
-        return None
-    left = sorted(folder.path.iterdir(), key=lambda path: (path.name == "run.json", path.name != "state.json"))
-    left = [path for path in left if path.name != LOCK and not path.name.startswith(DELIVERY_LOCK)]
-    if not left:
-        return None
-    if folder.state == "running":  # and the caller holds the lock
-        folder.set_state("interrupted", "its process is gone")
-        left = [path for path in left if path.exists()]
-    attempt = folder.read("run").get("attempt", f"unknown-{uuid.uuid4().hex[:8]}")
-    target = RunFolder(folder.path.parent / REPLACED / f"{folder.path.name}-{attempt}")
-    target.path.mkdir(parents=True, exist_ok=True)
-    for path in left:
-        path.rename(target.path / path.name)
-    return target
-
-
-def find_trained(folder: RunFolder) -> RunFolder | None:
-    """A finished run of the same training, which differs at most in its evaluation; None where there is none."""
-    wanted = folder.read("run")
-    for path in sorted(RUNS.glob("*/run.json")):
-        other = RunFolder(path.parent)
-        run = other.read("run")
-        same = run.get("training_fingerprint") == wanted["training_fingerprint"]
-        if same and run["created"] >= wanted["trained_since"] and other.state == "finished":
-            return other
-    return None

@@ -13,8 +13,8 @@ from segcore.ablation import load_ablation, read_overlay, relative
 from segcore.config import Problems
 from segcore.errors import UserError
 from segcore.execution.folder import folder_of
+from segcore.execution.planning import Lookup, make_plans
 from segcore.execution.request import EXPERIMENTS, Request
-from segcore.execution.session import Lookup, make_plans
 
 
 @dataclass

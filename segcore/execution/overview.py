@@ -22,8 +22,8 @@ from segcore.execution.costs import (
 )
 from segcore.execution.notices import notices
 from segcore.execution.pace import Paces, finished_trainings, kind_of, seconds_of_each
+from segcore.execution.planning import Lookup, find_runs_to_do
 from segcore.execution.request import Request
-from segcore.execution.session import Lookup, find_runs_to_do
 from segcore.execution.terminal import show_seconds
 from segcore.plan import Plan, Run
 
@@ -113,13 +113,14 @@ def cost_cells(cost: ArmCost) -> list[str]:
 def describe_work(plan: Plan, costs: Sequence[ArmCost], to_do: Sequence[Run], paces: Paces) -> RenderableType:
     """How many runs are to do, and how long they take one after the other."""
     if not to_do:
-        return Text("nothing: all runs that this machine can do are finished")
+        stand = " or diverged, which --rerun trains again" if any(cost.states["diverged"] for cost in costs) else ""
+        return Text(f"nothing: all runs that this machine can do are finished{stand}")
     text = f"{len(to_do)} of {len(plan.runs)} runs"
     lefts = [cost.left for cost in costs]
     known = [left for left in lefts if left is not None]
     earlier = [
         f"{number} {state}"
-        for state in ("failed", "diverged", "interrupted", "running")
+        for state in ("failed", "lost", "interrupted", "running")
         if (number := sum(cost.states[state] for cost in costs if cost.to_do))
     ]
     before = f"; so far {join(earlier)}" if earlier else ""

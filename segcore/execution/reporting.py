@@ -16,6 +16,7 @@ from segcore.data import Part, PreparedData
 from segcore.evaluation import Evaluation, compute_test_metrics, evaluate
 from segcore.examples import example_sheets
 from segcore.execution.folder import RunFolder
+from segcore.execution.keeping import Heartbeat, Watch
 from segcore.metrics import THRESHOLDS, choose_threshold
 from segcore.tracking.exporting import save_model
 
@@ -28,11 +29,12 @@ PACKING = 4
 def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device) -> None:
     """Choose the threshold on validation images, test with the best weights, and write all but the model."""
     model, _, _ = build.load_model(folder.checkpoint, device)
-    validation = evaluate_part(config, data.validation, model, device)
+    heartbeat = Heartbeat(folder)
+    validation = evaluate_part(config, data.validation, model, device, heartbeat.watch)
     threshold = config.evaluation.threshold
     if threshold == "validation":
         threshold = choose_threshold(validation.counts, validation.thresholds)
-    test = evaluate_part(config, data.test, model, device)
+    test = evaluate_part(config, data.test, model, device, heartbeat.watch)
     metrics = compute_test_metrics(test, threshold, config.data.batch_size)
     metrics |= {"threshold": threshold, **folder.read("training")}
     shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("test/"))
@@ -49,11 +51,14 @@ def export_model(folder: RunFolder) -> None:
     save_model(model, folder.model, image_size=config.data.image_size)
 
 
-def evaluate_part(config: RunConfig, part: Part, model: nn.Module, device: torch.device) -> Evaluation:
-    """Counts of a part at all thresholds that are reported, without autocast."""
+def evaluate_part(
+    config: RunConfig, part: Part, model: nn.Module, device: torch.device, watch: Watch = iter
+) -> Evaluation:
+    """Counts of a part at all thresholds that are reported, without autocast.  watch: what the batches go through."""
     chosen = config.evaluation.threshold
     thresholds = sorted({*THRESHOLDS} | ({chosen} if isinstance(chosen, float) else set()))
-    return evaluate(model, build.build_evaluation_loader(config, part, device), thresholds=thresholds, device=device)
+    batches = watch(build.build_evaluation_loader(config, part, device))
+    return evaluate(model, batches, thresholds=thresholds, device=device)
 
 
 def write_tables(folder: RunFolder, validation: Evaluation, test: Evaluation, part: Part, threshold: float) -> None:

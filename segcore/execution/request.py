@@ -31,6 +31,7 @@ class Request:
     jobs: int = 1
     launcher: Launcher = Launcher.local
     rerun: bool = False
+    retries: int = 1
     report: bool = True
 
 
@@ -42,6 +43,7 @@ def make_request(
     jobs: int,
     launcher: Launcher,
     rerun: bool,
+    retries: int,
     report: bool,
 ) -> Request:
     """The command line as a request; whatever holds a `=` and is no file overrides a setting."""
@@ -51,7 +53,7 @@ def make_request(
         numbers = None if seeds is None else [int(seed) for seed in seeds.split(",")]
     except ValueError:
         raise UserError(f"--seeds {seeds}: must be whole numbers with commas between them, such as 42,43") from None
-    return Request(files, overrides, preset, numbers, only, jobs, launcher, rerun, report)
+    return Request(files, overrides, preset, numbers, only, jobs, launcher, rerun, retries, report)
 
 
 def require_files(request: Request) -> None:

@@ -32,7 +32,8 @@ class SystemSampling:
         """Sample at once and then every `SECONDS`, until stopped; a failure ends the sampling, not the run."""
         try:
             sampler = system_sampler()
-            step = 0
+            # A run that is continued goes on counting.
+            step = max((line["step"] for line in self.folder.lines("system")), default=-1) + 1
             while True:
                 self.folder.append("system", {"time": time.time(), "step": step, "metrics": sampler()})
                 step += 1

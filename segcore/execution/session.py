@@ -1,106 +1,31 @@
 """One call of `runner.py` from the request to its end: data, plans, tracking, runs."""
 
-import os
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
+from rich.text import Text
 
 from segcore import build, tracking
-from segcore.ablation import Ablation, load_ablation
-from segcore.config import RunConfig
-from segcore.data import DataIndex, Skipped
-from segcore.errors import MissingDataError, UserError
+from segcore.data import Skipped
+from segcore.execution.attempts import can_continue, continue_attempt, set_aside, start_attempt
+from segcore.execution.claims import Claim, Claims
 from segcore.execution.devices import Devices
-from segcore.execution.folder import RunFolder, claim, folder_of, make_runs_folder, set_aside, start_attempt
-from segcore.execution.local import LocalLauncher
+from segcore.execution.folder import RunFolder, folder_of, make_runs_folder
+from segcore.execution.local import LocalLauncher, Refusal
 from segcore.execution.notices import notices
 from segcore.execution.nursery import Nursery
-from segcore.execution.pace import Sizes
+from segcore.execution.planning import Lookup, describe_experiment, find_runs_to_do
 from segcore.execution.request import Launcher, Request
 from segcore.execution.standing import is_finished, standing_folder, standing_runs
 from segcore.execution.terminal import Display
-from segcore.plan import Facts, Plan, Run, digest, expand
+from segcore.plan import Plan, Run, digest
 
 LAUNCHERS = {Launcher.local: LocalLauncher}
-
-
-@dataclass
-class Lookup:
-    """Facts about settings on this machine; each dataset is found and hashed once.
-
-    may_download: whether `data.download` counts; a look at the plan should not fetch 800 MB.
-    """
-
-    may_download: bool = True
-    indices: dict[str, DataIndex] = field(default_factory=dict)
-
-    def index(self, config: RunConfig) -> DataIndex:
-        """The dataset that the settings name.  Raises UserError where it is not there or cannot be used."""
-        is_wanted = config.data.download
-        if not self.may_download:
-            config = config.model_copy(update={"data": config.data.model_copy(update={"download": False})})
-        key = config.data.model_dump_json(exclude={"image_size", "batch_size", "border", "max_skipped_fraction"})
-        if key not in self.indices:
-            try:
-                self.indices[key] = build.build_index(config)
-            except MissingDataError:
-                if not is_wanted:
-                    raise
-                raise UserError(
-                    f"data.root={config.data.root}: no dataset there yet, and a look at the plan downloads nothing. "
-                    "The same command without --dry-run or --list does, as data.download=true says"
-                ) from None
-        return self.indices[key]
-
-    def sizes(self, config: RunConfig) -> Sizes:
-        """Images of the three parts, those that cannot be read among them."""
-        index = self.index(config)
-        return Sizes(len(index.train), len(index.validation), len(index.test))
-
-    def facts(self, config: RunConfig) -> Facts:
-        """Data content, precision, and why the run can't be, for the plan."""
-        device = build.resolve_device(config)
-        return Facts(
-            self.index(config).fingerprint,
-            build.resolve_precision(config, device),
-            build.why_unavailable(config, device),
-        )
-
-
-def make_plans(request: Request, lookup: Lookup) -> list[Plan]:
-    """The plans of all files.  Raises UserError with the problems of all files together."""
-    ablations, messages = [], []
-    for file in request.files:
-        try:
-            ablations.append(
-                load_ablation(file, preset=request.preset, overrides=request.overrides, seeds=request.seeds)
-            )
-        except UserError as error:
-            messages.append(str(error))
-    experiments = [ablation.experiment for ablation in ablations]
-    for name in sorted({name for name in experiments if experiments.count(name) > 1}):
-        files = ", ".join(ablation.source for ablation in ablations if ablation.experiment == name)
-        messages.append(f"{files}: have the same name, {name}; each needs one of its own")
-    plans = []
-    for ablation in ablations if not messages else ():
-        try:
-            plans.append(expand(ablation, lookup.facts, request.only))
-        except UserError as error:
-            messages.append(str(error))
-    if messages:
-        raise UserError("\n".join(dict.fromkeys("\n".join(messages).splitlines())))
-    return plans
-
-
-def find_runs_to_do(plans: Sequence[Plan], rerun: bool) -> list[Run]:
-    """The runs that are possible and not finished, each fingerprint once, in the plans' order."""
-    unique = {run.fingerprint: run for plan in plans for run in plan.runs if run.unavailable is None}
-    return [run for run in unique.values() if rerun or folder_of(run).state != "finished"]
 
 
 def show_decoding(progress: Progress, task: TaskID, done: int, total: int) -> None:
@@ -128,6 +53,10 @@ class Session:
         self.console = console
         self.nursery = nursery
         self.to_do = find_runs_to_do(plans, request.rerun)
+        self.claims = Claims()
+        # How the runs stood when this call began, and those that it has begun or continued itself.
+        self.before = {run.fingerprint: mark_of(folder_of(run)) for run in self.to_do}
+        self.begun: set[str] = set()
         self.feeder = tracking.Feeder()
         self.experiments = [describe_experiment(plan.ablation) for plan in plans]
         self.counted: list[list[Run]] = [[] for _ in plans]
@@ -157,14 +86,24 @@ class Session:
         """
         make_runs_folder()
         launcher = LAUNCHERS[self.request.launcher](
-            self.request.jobs, self.claim, Devices(self.request.jobs, self.say), self.nursery
+            self.request.jobs,
+            self.claim,
+            Devices(self.request.jobs, self.say),
+            nursery=self.nursery,
+            retries=self.request.retries,
         )
         self.counted = [standing_runs(plan) for plan in self.plans]
         for warning in tracking.prepare_store(self.experiments):
             self.say(warning)
-        for notice in notices(self.to_do, self.request.jobs):
+        for notice in (*notices(self.to_do, self.request.jobs), *self.describe_diverged()):
             self.say(notice)
         self.feed(launcher)
+
+    def describe_diverged(self) -> list[str]:
+        """What is to be said of runs that diverged before this call, if there are any."""
+        left = {run.fingerprint: run for plan in self.plans for run in plan.runs} if not self.request.rerun else {}
+        names = [run.name for run in left.values() if folder_of(run).state == "diverged"]
+        return [f"{', '.join(names)}: diverged before, and would again; --rerun trains them anew"] if names else []
 
     def say(self, message: str) -> None:
         """Tell the user something that is no failure but wants to be known."""
@@ -179,7 +118,7 @@ class Session:
             self.watch_what_is_done()
             epochs = sum(run.config.trainer.epochs for run in self.to_do)
             with Display(self.console, len(self.to_do), epochs) as display:
-                launcher.execute(self.to_do, display.start, display.tick, display.end)
+                launcher.execute(self.to_do, display)
         except KeyboardInterrupt:
             patience = tracking.AFTER_INTERRUPT_SECONDS
             raise
@@ -201,31 +140,55 @@ class Session:
                 if run.fingerprint not in to_do and (run in plan.runs or is_finished(run)):
                     self.watch(run, standing_folder(run))
 
-    def claim(self, run: Run) -> int | None:
-        """Lock a run and give it a fresh folder; None, and a word to the user, where another process has it."""
-        lock = claim(folder_of(run))
-        if lock is None:
-            self.say(f"{run.name}: another process is working on it")
-            return None
-        if self.was_finished_meanwhile(run):
-            os.close(lock)
+    def claim(self, run: Run) -> Claim | Refusal:
+        """Claim a run and make its folder ready: for the next process of its attempt, or for a new attempt."""
+        if self.is_settled(run):
             self.watch(run, folder_of(run))
-            return None
-        earlier = set_aside(folder_of(run))
-        if earlier:
-            self.watch(run, earlier)
-        precision = build.resolve_precision(run.config, build.resolve_device(run.config))
-        # To train again means not to take over what was trained before this call.
-        since = self.started if self.request.rerun else 0.0
-        start_attempt(run, precision, trained_since=since, request=self.describe_request(run))
-        self.watch(run, folder_of(run))
-        return lock
+            return Refusal.settled
+        claim = self.claims.take(folder_of(run))
+        if claim is None:
+            return Refusal.busy
+        try:
+            if not self.is_settled(run):
+                self.make_ready(run)
+                return claim
+            self.watch(run, folder_of(run))
+        except BaseException:
+            claim.release()
+            raise
+        claim.release()
+        return Refusal.settled
 
-    def was_finished_meanwhile(self, run: Run) -> bool:
-        """Whether another call finished the run since this one made its plan."""
+    def is_settled(self, run: Run) -> bool:
+        """Whether another call has brought the run to an end since this one made its plan."""
         folder = folder_of(run)
-        newer = folder.read("run").get("created", 0.0) >= self.started
-        return folder.state == "finished" and (newer or not self.request.rerun)
+        if folder.state not in ("finished", "diverged", "failed") or run.fingerprint in self.begun:
+            return False
+        return mark_of(folder) != self.before.get(run.fingerprint, {})
+
+    def make_ready(self, run: Run) -> None:
+        """The run's folder for its next process; the caller has claimed it."""
+        folder = folder_of(run)
+        precision = build.resolve_precision(run.config, build.resolve_device(run.config))
+        may_continue = run.fingerprint in self.begun or not self.request.rerun
+        if may_continue and can_continue(folder):
+            self.tell_of_continuing(run, folder)
+            continue_attempt(run, precision)
+        else:
+            if earlier := set_aside(folder):
+                self.watch(run, earlier)
+            # To train again means not to take over what was trained before this call.
+            since = self.started if self.request.rerun else 0.0
+            start_attempt(run, precision, trained_since=since, request=self.describe_request(run))
+        self.begun.add(run.fingerprint)
+        self.watch(run, folder)
+
+    def tell_of_continuing(self, run: Run, folder: RunFolder) -> None:
+        """Say that a run goes on that an earlier call began."""
+        if run.fingerprint in self.begun:
+            return
+        state = "lost: its process is gone" if folder.state == "running" else f"{folder.state}: {folder.reason}"
+        self.console.print(Text(f"goes on   {run.name}, which was {state}"), soft_wrap=True)
 
     def watch(self, run: Run, folder: RunFolder) -> None:
         """Have a folder delivered to every ablation of this call that counts the run."""
@@ -259,23 +222,15 @@ class Session:
     def note_unavailable(self) -> None:
         """A folder with state and reason for each run that this machine can't compute, so that it is reported."""
         for run in (run for plan in self.plans for run in plan.runs if run.unavailable):
-            lock = claim(folder_of(run))
-            if lock is not None:
+            claim = self.claims.take(folder_of(run))
+            if claim is not None:
                 if folder_of(run).state == "new":
                     set_aside(folder_of(run))
                     folder = start_attempt(run, run.config.trainer.precision, request=self.describe_request(run))
                     folder.set_state("missing", run.unavailable)
-                os.close(lock)
+                claim.release()
 
 
-def describe_experiment(ablation: Ablation) -> tracking.ExperimentInfo:
-    """What the MLflow experiment of an ablation says: question, claims and definition."""
-    definition = ablation.definition
-    claims = [f"- {hypothesis.claim} (`{hypothesis.metric}`)" for hypothesis in definition.hypotheses]
-    section = f"Report section {definition.report.section}. " if definition.report else ""
-    factor = ", ".join(f"`{factor}`" for factor in definition.factors)
-    text = [f"{definition.title}: {definition.question}", f"{section}Factor: {factor}."]
-    if claims:
-        text.append("Claims:\n" + "\n".join(claims))
-    description = "\n\n".join(text)
-    return tracking.ExperimentInfo(ablation.experiment, description, definition.model_dump_json(), time.time())
+def mark_of(folder: RunFolder) -> dict[str, Any]:
+    """What is another once anything has become of a run: its attempt and its state."""
+    return folder.read("state") | {"attempt": folder.read("run").get("attempt")}

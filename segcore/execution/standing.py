@@ -18,6 +18,7 @@ ENDS = {
     "failed": "failed",
     "diverged": "diverged",
     "interrupted": "was interrupted",
+    "lost": "was lost",
     "missing": "could not be run here",
 }
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from segcore.definition import METRICS
-from segcore.execution.folder import RunFolder
-from segcore.execution.local import Job
+from segcore.execution.folder import RunFolder, folder_of
+from segcore.execution.jobs import Job
 from segcore.execution.standing import metrics_of, newer_attempt, shown_state, standing_folder, standing_runs
 from segcore.plan import Plan, Run
 
@@ -40,7 +40,10 @@ class Display:
         self.epochs_to_do = epochs_to_do
         self.started = time.monotonic()
         self.ended_runs = 0
-        self.epochs_done: dict[str, float] = {}  # of each run, the part of the one under way included
+        self.waited_for = ""
+        # Of each run, the part of the one under way included: now, and when this call began or continued it.
+        self.epochs_done: dict[str, float] = {}
+        self.epochs_before: dict[str, float] = {}
         self.tasks: dict[str, TaskID] = {}
         self.shown_epochs: dict[str, int] = {}
         self.progress = Progress(
@@ -62,9 +65,11 @@ class Display:
 
     def start(self, job: Job) -> None:
         """A run's process was started."""
-        epochs = job.run.config.trainer.epochs
-        self.tasks[job.run.fingerprint] = self.progress.add_task(escape(job.run.name), total=epochs, note="starting")
-        self.shown_epochs[job.run.fingerprint] = 0
+        run, epochs = job.run.fingerprint, job.run.config.trainer.epochs
+        self.tasks[run] = self.progress.add_task(escape(job.run.name), total=epochs, note="starting")
+        self.shown_epochs[run] = len(list(job.folder.lines("epochs")))
+        done = self.shown_epochs[run] + epoch_share(job.folder, self.shown_epochs[run])
+        self.epochs_before.setdefault(run, done)
 
     def tick(self, jobs: Sequence[Job]) -> None:
         """Bring bars or lines up to date with what the runs have written."""
@@ -94,18 +99,48 @@ class Display:
     def outlook(self) -> str:
         """Runs done, and the time left if the rest goes as fast as what was done."""
         text, done = f"{self.ended_runs} of {self.num_runs} runs done", sum(self.epochs_done.values())
-        if done:
-            seconds = (time.monotonic() - self.started) / done * (self.epochs_to_do - done)
+        done_here = done - sum(self.epochs_before.values())
+        if done_here > 0:
+            seconds = (time.monotonic() - self.started) / done_here * (self.epochs_to_do - done)
             text += f", about {show_seconds(max(0.0, seconds))} left"
         return text
+
+    def again(self, job: Job) -> None:
+        """A run failed, and is tried again."""
+        self.tick([job])
+        self.progress.remove_task(self.tasks.pop(job.run.fingerprint))
+        self.console.print(end_line(job) + Text("; it is tried again"), highlight=False, soft_wrap=True)
 
     def end(self, job: Job) -> None:
         """A run's process ended."""
         self.tick([job])
-        self.ended_runs += 1
-        self.epochs_done[job.run.fingerprint] = job.run.config.trainer.epochs
         self.progress.remove_task(self.tasks.pop(job.run.fingerprint))
+        self.count(job.run)
         self.console.print(end_line(job), highlight=False, soft_wrap=True)
+
+    def count(self, run: Run) -> None:
+        """A run is done, for the outlook."""
+        self.ended_runs += 1
+        self.epochs_done[run.fingerprint] = run.config.trainer.epochs
+
+    def wait(self, runs: Sequence[Run]) -> None:
+        """Nothing is left but runs that other calls are at work on."""
+        names = ", ".join(run.name for run in runs)
+        if names != self.waited_for:
+            self.waited_for = names
+            text = f"waiting   another call of runner.py is at work on {names}; Ctrl-C ends this one alone"
+            self.console.print(Text(text, "yellow"), soft_wrap=True)
+
+    def settle(self, run: Run) -> None:
+        """A run was brought to its end by another call."""
+        self.epochs_before[run.fingerprint] = run.config.trainer.epochs
+        self.count(run)
+        self.console.print(Text(f"{folder_of(run).state}  {run.name}, by another call"), soft_wrap=True)
+
+    def stopping(self, jobs: Sequence[Job]) -> None:
+        """The call ends, and its runs are saved first."""
+        text = f"stopping  {', '.join(job.run.name for job in jobs)}: saved first; Ctrl-C again ends at once"
+        self.console.print(Text(text, "yellow"), soft_wrap=True)
 
 
 def stage(job: Job, lines: Sequence[Mapping[str, Any]]) -> str:

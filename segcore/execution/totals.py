@@ -12,8 +12,8 @@ from segcore.execution.folder import RunFolder
 from segcore.models import count_gflops, count_parameters
 
 
-def training_metrics(folder: RunFolder, config: RunConfig, device: torch.device) -> dict[str, float]:
-    """Metrics of the training as a whole, from its epochs, its network and this process."""
+def training_metrics(folder: RunFolder, config: RunConfig, memory_gib: float) -> dict[str, float]:
+    """Metrics of the training as a whole, from its epochs, its network, and the most memory that it held."""
     epochs = [line["metrics"] for line in folder.lines("epochs")]
     scores = [metrics["val/dice_per_image"] for metrics in epochs]
     variation = dice_variation(scores)
@@ -23,7 +23,7 @@ def training_metrics(folder: RunFolder, config: RunConfig, device: torch.device)
         **({} if variation is None else {"val/dice_variation": variation}),
         "parameters": count_parameters(config.model.name),
         "gflops": count_gflops(config.model.name, config.data.image_size),
-        "peak_memory_gib": peak_memory_gib(device),
+        "peak_memory_gib": memory_gib,
     }
 
 

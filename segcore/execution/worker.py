@@ -1,17 +1,20 @@
 """One run from start to end, in a process of its own: `python -m segcore.execution.worker runs/FINGERPRINT whole`.
 
-It reads the folder's settings, trains, evaluates, and writes everything that becomes of it into the folder.  Its last
-part needs no device and no data, and can be left to a second process, which works beside the next run's training.
+It reads the folder's settings, trains, evaluates, and writes everything that becomes of it into the folder; where an
+earlier process was cut short, it goes on from there.  Its last part needs no device and no data, and can be left to a
+second process, which works beside the next run's training.
 """
 
+import contextlib
+import errno
+import faulthandler
 import logging
 import random
+import resource
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
@@ -24,14 +27,18 @@ from segcore.data import PreparedData
 from segcore.errors import UserError
 from segcore.evaluation import compute_validation_metrics, evaluate
 from segcore.execution.allocator import give_memory_back, keeps_memory
+from segcore.execution.attempts import find_trained
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
-from segcore.execution.folder import RunFolder, find_trained
+from segcore.execution.folder import RunFolder
+from segcore.execution.keeping import Keeper
 from segcore.execution.memory import estimate_memory_gib, free_memory_gib
 from segcore.execution.sampling import SystemSampling
 from segcore.execution.stage import Stage
+from segcore.execution.stopping import Stop, watch_owner
 from segcore.execution.totals import training_metrics
 from segcore.randomness import derive_seed
 from segcore.trainer import AUTOCAST_TYPES, DivergedError, EpochRecord, Trainer
+from segcore.training_state import remove_states
 
 log = logging.getLogger("worker")
 
@@ -45,21 +52,26 @@ def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stdout, force=True
     )  # fmt: skip
-    signal.signal(signal.SIGTERM, raise_interrupt)
-    folder.set_state("running")
+    leave_traces()
+    stop = Stop()
+    signal.signal(signal.SIGTERM, stop.handle)
     try:
+        folder.set_state("running")
+        watch_owner(stop)
         if stage != Stage.end:
-            compute(folder)
+            compute(folder, stop)
         if stage != Stage.training:
             export(folder)
     except KeyboardInterrupt:
-        folder.set_state("interrupted", "stopped by a signal")
+        folder.set_state("interrupted", stop.reason)
     except DivergedError as error:
         log.error("%s", error)
         folder.set_state("diverged", str(error))
+        remove_states(folder.states)
     except Exception as error:
         log.exception("the run failed")
-        folder.set_state("failed", describe_failure(error))
+        reason, try_again = describe_failure(error)
+        folder.set_state("failed", reason, try_again=try_again)
     else:
         if stage != Stage.training:
             folder.set_state("finished")
@@ -67,38 +79,56 @@ def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
     return 1
 
 
-def raise_interrupt(signum: int, frame: FrameType | None) -> None:
-    """Turn SIGTERM into the exception that Ctrl-C raises."""
-    raise KeyboardInterrupt
+def leave_traces() -> None:
+    """Have the log tell where the process was when it crashes, or is ended because it hangs; no core dump."""
+    faulthandler.enable(file=2)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def describe_failure(error: Exception) -> str:
-    """The reason of a failure in one line."""
+def describe_failure(error: Exception) -> tuple[str, bool]:
+    """The reason of a failure in one line, and whether trying again could help."""
     if isinstance(error, UserError):
-        return str(error)
+        return str(error), False
     if isinstance(error, torch.cuda.OutOfMemoryError):
-        return "out of GPU memory: lower data.batch_size, evaluation.batch_size or data.image_size"
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+        return "out of GPU memory: lower data.batch_size, evaluation.batch_size or data.image_size", False
+    if is_out_of_memory(error):
+        return "out of memory: lower data.batch_size, evaluation.batch_size or data.image_size, or --jobs", False
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left ({error}): free some, and give the same command again", False
+    return f"{type(error).__name__}: {error}".splitlines()[0], True
 
 
-def compute(folder: RunFolder) -> None:
-    """Prepare, train or take over a training, evaluate, report."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the system gave no memory; PyTorch says so of a CPU in a text alone."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
+def compute(folder: RunFolder, stop: Stop) -> None:
+    """Prepare, train or take over a training, evaluate, report; what an earlier process has done of it stays."""
+    if folder.read("results"):
+        return
     config = folder.config()
     device, threads = build.resolve_device(config), build.resolve_threads(config)
     set_up(config, device, threads)
     write_environment(folder, device, threads)
     data = build.build_data(config, build.build_index(config))
     write_data(folder, data, config.data.root)
-    model = build.build_model(config, device)
+    if not folder.read("training"):
+        obtain_training(folder, config, data, device, stop)
+    report(folder, config, data, device)
+
+
+def obtain_training(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device, stop: Stop) -> None:
+    """Train, or take the same training of another run over."""
     donor = find_trained(folder)
     if donor is None:
         with SystemSampling(folder):
-            train(folder, config, data, model, device)
+            train(folder, config, data, build.build_model(config, device), device, stop)
     else:
         log.info("the training is that of %s: only the evaluation differs", donor.path.name)
-        for name in ("epochs.jsonl", "best.safetensors", "training.json"):
+        for name in ("epochs.jsonl", "best.safetensors", "training.json"):  # the last one says that all are there
             shutil.copy2(donor.path / name, folder.path / name)
-    report(folder, config, data, device)
 
 
 def report(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device) -> None:
@@ -166,9 +196,9 @@ def write_data(folder: RunFolder, data: PreparedData, root: str) -> None:
 
 
 def build_trainer(
-    folder: RunFolder, config: RunConfig, data: PreparedData, model: nn.Module, device: torch.device
+    config: RunConfig, data: PreparedData, model: nn.Module, device: torch.device, keeper: Keeper
 ) -> Trainer:
-    """The trainer with everything that it receives."""
+    """The trainer with everything that it receives; the keeper is at work between its steps and validation batches."""
     loss = build.build_loss(config)
     optimizer = build.build_optimizer(config, model)
     train_loader = build.build_train_loader(config, data.train, device)
@@ -180,7 +210,7 @@ def build_trainer(
     def validate(model: nn.Module) -> dict[str, float]:
         evaluation = evaluate(
             model,
-            validation_loader,
+            keeper.watch(validation_loader),
             thresholds=(0.5,),
             device=device,
             autocast=autocast,
@@ -189,7 +219,7 @@ def build_trainer(
         )
         return compute_validation_metrics(evaluation, batch_size)
 
-    return Trainer(
+    keeper.trainer = Trainer(
         model=model,
         loss=loss,
         optimizer=optimizer,
@@ -200,37 +230,33 @@ def build_trainer(
         device=device,
         precision=precision,
         clip_norm=config.trainer.clip_norm,
-        on_step=Heartbeat(folder, train_loader.num_batches),
+        on_step=keeper.on_step,
         forward=build.build_forward(config, model, device, train_loader.num_images),
     )
+    return keeper.trainer
 
 
-class Heartbeat:
-    """Tells through `progress.json`, at most once a second, where the training is."""
-
-    def __init__(self, folder: RunFolder, num_steps: int) -> None:
-        self.folder = folder
-        self.num_steps = num_steps
-        self.last = 0.0
-
-    def __call__(self, epoch: int, step: int) -> None:
-        """Called before each step."""
-        now = time.time()
-        if now - self.last >= 1:
-            self.last = now
-            self.folder.write("progress", {"epoch": epoch, "step": step, "steps": self.num_steps, "time": now})
-
-
-def train(folder: RunFolder, config: RunConfig, data: PreparedData, model: nn.Module, device: torch.device) -> None:
-    """Train to the end, a line an epoch, and keep the best epoch's weights."""
-    trainer = build_trainer(folder, config, data, model, device)
-    for record in trainer.fit():
-        if record.is_best:
-            save_best(folder, config, data, model, record)
-        folder.append("epochs", {"epoch": record.epoch, "time": time.time(), "metrics": record.metrics})
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in record.metrics.items())
-        log.info("epoch %d of %d: %s", record.epoch, config.trainer.epochs, shown)
-    folder.write("training", training_metrics(folder, config, device))
+def train(
+    folder: RunFolder, config: RunConfig, data: PreparedData, model: nn.Module, device: torch.device, stop: Stop
+) -> None:
+    """Train to the end, a line an epoch, and keep the best epoch's weights; from where the last state was kept."""
+    keeper = Keeper(folder, config.execution.checkpoint_seconds, stop)
+    trainer = build_trainer(config, data, model, device, keeper)
+    keeper.resume()
+    with stop.between_steps():
+        try:
+            for record in trainer.fit():
+                if record.is_best:
+                    save_best(folder, config, data, model, record)
+                keeper.note(record)
+                shown = ", ".join(f"{name} {value:.4g}" for name, value in record.metrics.items())
+                log.info("epoch %d of %d: %s", record.epoch, config.trainer.epochs, shown)
+        except KeyboardInterrupt:
+            if keeper.save():
+                stop.reason += f", saved in epoch {trainer.epoch} after {trainer.step} steps"
+            raise
+        folder.write("training", training_metrics(folder, config, keeper.peak_memory_gib))
+    remove_states(folder.states)
 
 
 def save_best(folder: RunFolder, config: RunConfig, data: PreparedData, model: nn.Module, record: EpochRecord) -> None:

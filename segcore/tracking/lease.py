@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
 
-LEASE = "delivery.lock"
+LEASE = "delivery"
 LEASE_SECONDS = 30.0
 
 

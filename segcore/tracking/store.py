@@ -143,7 +143,7 @@ def is_unanswered(error: BaseException) -> bool:
     cause: BaseException | None = error
     while cause is not None and cause not in causes:
         causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return any(isinstance(cause, UNANSWERED) for cause in causes) or bool(GATEWAY.search(str(error)))
 
 

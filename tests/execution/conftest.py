@@ -7,7 +7,7 @@ import pytest
 from segcore import build
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
-from segcore.execution.folder import start_attempt
+from segcore.execution.attempts import start_attempt
 from segcore.execution.pace import Sizes
 from segcore.plan import Facts, expand
 

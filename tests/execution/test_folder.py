@@ -1,10 +1,12 @@
-import os
+from dataclasses import replace
 
 import pytest
 
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
-from segcore.execution.folder import RunFolder, claim, find_trained, folder_of, set_aside, start_attempt
+from segcore.execution.attempts import can_continue, continue_attempt, find_trained, set_aside, start_attempt
+from segcore.execution.claims import Claims
+from segcore.execution.folder import RunFolder, folder_of
 from segcore.plan import Facts, expand
 
 
@@ -47,31 +49,44 @@ def test_a_line_that_is_being_written_is_not_read_yet(runs):
     assert list(folder.lines("epochs")) == [{"epoch": 1}]
 
 
-def test_a_claim_excludes_others_until_the_last_holder_is_gone(runs):
-    folder = folder_of(runs[0])
-    first = claim(folder)
-    assert first is not None
-    assert claim(folder) is None
-    inherited = os.dup(first)
-    os.close(first)
-    assert claim(folder) is None
-    os.close(inherited)
-    again = claim(folder)
-    assert again is not None
-    os.close(again)
-
-
-def test_an_earlier_attempt_is_kept_and_one_whose_process_is_gone_is_called_interrupted(runs):
+def test_an_earlier_attempt_is_kept_and_one_whose_process_is_gone_is_called_lost(runs):
     folder = start_attempt(runs[0], "float32")
     attempt = folder.read("run")["attempt"]
     folder.set_state("running")
-    lock = claim(folder)
+    claim = Claims().take(folder)
     earlier = set_aside(folder)
     assert earlier == RunFolder(folders.RUNS / "replaced" / f"{folder.path.name}-{attempt}")
-    assert (earlier.state, earlier.reason) == ("interrupted", "its process is gone")
-    assert [file.name for file in folder.path.iterdir()] == ["lock"]
+    assert (earlier.state, earlier.reason) == ("lost", "its process is gone: killed, or the machine went down")
+    assert sorted(file.name for file in folder.path.iterdir()) == ["claim", "lock"]
     assert start_attempt(runs[0], "float32").read("run")["attempt"] != attempt
-    os.close(lock)
+    claim.release()
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "lost", "failed"])
+def test_an_attempt_that_was_cut_short_goes_on_under_its_name(runs, state):
+    folder = start_attempt(runs[0], "float32")
+    before = folder.read("run")
+    folder.set_state(state, "because")
+    assert can_continue(folder)
+    config = runs[0].config.model_copy(update={"execution": runs[0].config.execution.model_copy(update={"threads": 3})})
+    continued = continue_attempt(replace(runs[0], config=config), "float32")
+    assert continued.read("run") == before | {"resumed": 1}
+    assert continued.config().execution.threads == 3  # where and how are the new call's
+    assert continued.state == ("lost" if state == "running" else state)
+
+
+@pytest.mark.parametrize("state", ["finished", "diverged", "missing"])
+def test_an_attempt_that_came_to_its_end_is_not_continued(runs, state):
+    folder = start_attempt(runs[0], "float32")
+    folder.set_state(state)
+    assert not can_continue(folder)
+
+
+def test_a_folder_without_its_first_files_is_not_continued(runs):
+    folder = start_attempt(runs[0], "float32")
+    folder.set_state("interrupted")
+    (folder.path / "settings.yaml").unlink()
+    assert not can_continue(folder)
 
 
 def test_an_attempt_that_was_cut_short_while_it_began_is_set_aside_too(runs):
@@ -98,6 +113,15 @@ def test_a_torn_line_is_left_out(runs):
     folder = start_attempt(runs[0], "float32")
     (folder.path / "epochs.jsonl").write_text('{"epoch": 1}\n{"epo{"epoch": 2}\n{"epoch": 3}\n')
     assert [line["epoch"] for line in folder.lines("epochs")] == [1, 3]
+
+
+def test_a_line_after_a_torn_one_stands_alone(runs):
+    folder = start_attempt(runs[0], "float32")
+    folder.append("epochs", {"epoch": 1})
+    with (folder.path / "epochs.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "met')
+    folder.append("epochs", {"epoch": 2})
+    assert [line["epoch"] for line in folder.lines("epochs")] == [1, 2]
 
 
 def test_nothing_is_set_aside_where_nothing_is(runs):

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from segcore.checkpoint import read_checkpoint
-from segcore.execution.folder import RunFolder, claim
+from segcore.execution.claims import Claims
+from segcore.execution.folder import RunFolder
 from tests.test_runner import ROOT, SETTINGS, call, environment
 
 RATES = {"large": 1e-3, "small": 1e-4}
@@ -117,12 +118,13 @@ def assert_all_is_stopped(folder, process, num_runs):
     assert process.wait(SECONDS) == 130
     assert processes_in(folder) == []
     runs = runs_of(folder).values()
-    assert [(run.state, run.reason) for run in runs] == [("interrupted", "stopped by a signal")] * num_runs
+    assert [run.state for run in runs] == ["interrupted"] * num_runs
+    assert all(run.reason.startswith("stopped by a signal") for run in runs)
     for run in runs:
-        lock = claim(run)
-        assert lock is not None
-        os.close(lock)
-    assert "the same command goes on from there" in (folder / "said.txt").read_text()
+        claim = Claims().take(run)
+        assert claim is not None
+        claim.release()
+    assert "what was trained is saved; to go on: python" in (folder / "said.txt").read_text()
 
 
 def test_a_call_that_is_told_to_stop_ends_both_of_its_trainings(make_project, start):
@@ -133,6 +135,7 @@ def test_a_call_that_is_told_to_stop_ends_both_of_its_trainings(make_project, st
     assert {process.pid, *workers} < {other.pid for other in processes_in(folder)}
     os.killpg(process.pid, signal.SIGTERM)
     assert_all_is_stopped(folder, process, 2)
+    assert all("saved in epoch" in run.reason and any(run.states.iterdir()) for run in runs_of(folder).values())
 
 
 def test_a_call_that_is_told_to_stop_ends_the_end_of_a_run(make_project, start):

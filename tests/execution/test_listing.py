@@ -7,10 +7,10 @@ from rich.console import Console
 from segcore.errors import UserError
 from segcore.execution import folder as folders
 from segcore.execution import listing, request
-from segcore.execution.folder import start_attempt
+from segcore.execution.attempts import start_attempt
 from segcore.execution.listing import list_ablations
+from segcore.execution.planning import Lookup, make_plans
 from segcore.execution.request import Request, find_file
-from segcore.execution.session import Lookup, make_plans
 from segcore.plan import Facts
 
 

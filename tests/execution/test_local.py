@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -7,10 +6,12 @@ import pytest
 
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
-from segcore.execution import local
+from segcore.execution import launching, local
+from segcore.execution.attempts import start_attempt
 from segcore.execution.devices import Devices, Place
-from segcore.execution.folder import start_attempt
-from segcore.execution.local import Job, LocalLauncher, next_ready, stop
+from segcore.execution.jobs import Job
+from segcore.execution.launching import launch, stop
+from segcore.execution.local import LocalLauncher, Refusal, next_ready
 from segcore.execution.nursery import UNSEEN
 from segcore.execution.stage import Stage
 from segcore.plan import Facts, expand
@@ -30,18 +31,18 @@ def job_of(run, code):
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "state", "reason"),
     [
-        ("import os; os.kill(os.getpid(), 9)", "killed (SIGKILL)"),
-        ("import os; os.kill(os.getpid(), 6)", "ended by signal 6"),
-        ("raise SystemExit(3)", "ended with status 3"),
+        ("import os; os.kill(os.getpid(), 9)", "lost", "killed (SIGKILL)"),
+        ("import os; os.kill(os.getpid(), 6)", "failed", "ended by signal 6"),
+        ("raise SystemExit(3)", "failed", "ended with status 3"),
     ],
 )
-def test_a_death_that_the_worker_could_not_note_is_noted(runs, code, reason):
+def test_a_death_that_the_worker_could_not_note_is_noted(runs, code, state, reason):
     job = job_of(runs[0], code)
     job.process.wait()
     assert job.check()
-    assert job.folder.state == "failed"
+    assert job.folder.state == state
     assert reason in job.folder.reason
     assert not job.check()  # it ended once
 
@@ -74,14 +75,47 @@ def test_a_run_waits_for_the_training_that_it_can_take_over(write_ablation, monk
 
 
 def make_launcher(**changes):
-    options = {"jobs": 1, "claim": lambda run: None, "devices": Devices(1, print)}
+    options = {"jobs": 1, "claim": lambda run: Refusal.settled, "devices": Devices(1, print)}
     return LocalLauncher(**options | changes)
 
 
-def test_a_run_that_another_process_has_is_passed_over(runs):
-    started = []
-    make_launcher().execute(runs, started.append, lambda jobs: None, lambda job: None)
-    assert started == []
+class Heard:
+    """A listener that remembers; on_tick is called with the jobs under way."""
+
+    def __init__(self, on_tick=lambda jobs: None):
+        self.started, self.tried_again, self.ended, self.waited_for, self.settled = [], [], [], [], []
+        self.tick = on_tick
+        self.start, self.again, self.end = self.started.append, self.tried_again.append, self.ended.append
+        self.wait, self.settle = self.waited_for.append, self.settled.append
+
+    def stopping(self, jobs):
+        self.told_to_stop = list(jobs)
+
+
+class StandInClaim:
+    """In place of a claim on a run's folder."""
+
+    lock, is_lost = 8, False
+
+    def release(self):
+        pass
+
+
+def test_a_run_that_another_call_has_ended_is_told_of_and_not_started(runs):
+    heard = Heard()
+    make_launcher().execute(runs, heard)
+    assert heard.started == []
+    assert heard.settled == list(runs)
+
+
+def test_a_run_that_another_process_has_is_waited_for(runs, monkeypatch):
+    monkeypatch.setattr(local, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(local, "LOOK_AGAIN_SECONDS", 0.05)
+    answers = iter([Refusal.busy, Refusal.busy, Refusal.settled, Refusal.settled])
+    heard = Heard()
+    make_launcher(claim=lambda run: next(answers)).execute(runs[:2], heard)
+    assert heard.waited_for
+    assert set(heard.settled) == set(runs[:2])
 
 
 @pytest.mark.parametrize(
@@ -98,10 +132,10 @@ def test_a_worker_is_forked_and_where_that_cannot_be_started_as_a_program(runs, 
     def spawn(folder, stage, log, locks, environment):
         return "spawned", folder.path, stage, locks, {"CUDA_VISIBLE_DEVICES": environment["CUDA_VISIBLE_DEVICES"]}
 
-    monkeypatch.setattr(local, "spawn", spawn)
+    monkeypatch.setattr(launching, "spawn", spawn)
     folder = start_attempt(runs[0], "float32")
     place = Place("1", 9, (("CUDA_VISIBLE_DEVICES", "1"),))
-    process, stage = local.launch(runs[0], folder, Stage(stage), 8, place, StandIn())
+    process, stage = launch(runs[0], folder, Stage(stage), 8, place, StandIn())
     how = "forked" if is_alive else "spawned"
     # The end of a run sees no GPU: it needs none, and no lock keeps it away from other runs.
     assert process == (how, folder.path, begun, [8, 9], {"CUDA_VISIBLE_DEVICES": "" if stage == "end" else "1"})
@@ -140,7 +174,12 @@ class Step:
     def terminate(self):
         self.steps.ended.setdefault(self.position, -15)
 
-    def wait(self, timeout):
+    kill = terminate
+
+    def send_signal(self, number):
+        self.steps.ended.setdefault(self.position, -number)
+
+    def wait(self, timeout=None):
         return self.poll()
 
 
@@ -149,8 +188,8 @@ def test_the_end_of_a_run_overlaps_the_next_training_where_a_core_is_left(runs, 
     steps = Steps(monkeypatch)
     monkeypatch.setattr(local.build, "count_cores", lambda: cores)
     monkeypatch.setattr(local.build, "resolve_threads", lambda config: 1)
-    launcher = make_launcher(claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
-    begun_at, ended = [], []
+    launcher = make_launcher(claim=lambda run: StandInClaim())
+    begun_at = []
 
     def tick(running):
         begun_at.append(len(steps.begun))
@@ -162,21 +201,21 @@ def test_the_end_of_a_run_overlaps_the_next_training_where_a_core_is_left(runs, 
             case 8:
                 raise KeyboardInterrupt
 
+    heard = Heard(tick)
     with pytest.raises(KeyboardInterrupt):
-        launcher.execute(runs[:2], lambda job: None, tick, ended.append)
+        launcher.execute(runs[:2], heard)
     stages = [stage for _, _, stage in steps.begun]
     assert stages == ["training", "end", "training"]
     # The next training begins with the end of the first, or only after it.
     assert begun_at == ([1, 1, 2, 3, 3, 3, 3, 3] if cores == 2 else [1, 1, 2, 2, 2, 2, 3, 3])
-    assert [job.folder.state for job in ended] == ["finished", "interrupted"]
+    assert [job.folder.state for job in heard.ended] == ["finished", "interrupted"]
 
 
 def test_a_training_that_fails_has_no_end_and_one_that_is_cut_short_before_it_is_interrupted(
     runs, monkeypatch, tmp_path
 ):
     steps = Steps(monkeypatch)
-    launcher = make_launcher(claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
-    ended = []
+    launcher = make_launcher(claim=lambda run: StandInClaim())
 
     def tick(running):
         if len(steps.begun) == 1:
@@ -185,16 +224,16 @@ def test_a_training_that_fails_has_no_end_and_one_that_is_cut_short_before_it_is
             steps.end(1)
             raise KeyboardInterrupt
 
+    heard = Heard(tick)
     with pytest.raises(KeyboardInterrupt):
-        launcher.execute(runs[:2], lambda job: None, tick, ended.append)
+        launcher.execute(runs[:2], heard)
     assert [stage for _, _, stage in steps.begun] == ["training", "training"]
-    assert [job.folder.state for job in ended] == ["failed", "interrupted"]
+    assert [job.folder.state for job in heard.ended] == ["failed", "interrupted"]
 
 
 def test_a_training_whose_end_nobody_saw_is_gone_on_with_where_it_is_whole(runs, monkeypatch, tmp_path):
     steps = Steps(monkeypatch)
-    launcher = make_launcher(claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
-    ended = []
+    launcher = make_launcher(claim=lambda run: StandInClaim())
 
     def tick(running):
         match len(steps.begun):
@@ -206,10 +245,11 @@ def test_a_training_whose_end_nobody_saw_is_gone_on_with_where_it_is_whole(runs,
             case 3:
                 steps.end(2, UNSEEN)
 
-    launcher.execute(runs[:2], lambda job: None, tick, ended.append)
+    heard = Heard(tick)
+    launcher.execute(runs[:2], heard)
     assert [stage for _, _, stage in steps.begun] == ["training", "end", "training"]
-    assert [job.folder.state for job in ended] == ["finished", "failed"]
-    assert "killed" in ended[1].folder.reason
+    assert [job.folder.state for job in heard.ended] == ["finished", "lost"]
+    assert "killed" in heard.ended[1].folder.reason
 
 
 @pytest.fixture
@@ -231,27 +271,27 @@ def test_a_signal_between_a_workers_start_and_its_note_stops_the_worker(runs, mo
         return begun
 
     monkeypatch.setattr(local, "launch", launch_and_be_stopped)
-    launcher = make_launcher(claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
-    ended = []
+    launcher = make_launcher(claim=lambda run: StandInClaim())
+    heard = Heard()
     with pytest.raises(KeyboardInterrupt):
-        launcher.execute(runs[:2], lambda job: None, lambda jobs: None, ended.append)
+        launcher.execute(runs[:2], heard)
     assert steps.ended == {0: -15}
-    assert [job.folder.state for job in ended] == ["interrupted"]
+    assert [job.folder.state for job in heard.ended] == ["interrupted"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_failure_of_a_runs_own_is_kept_when_the_call_is_stopped(runs, monkeypatch, tmp_path):
     Steps(monkeypatch)
-    launcher = make_launcher(jobs=2, claim=lambda run: os.open(tmp_path / run.fingerprint, os.O_CREAT))
-    ended = []
+    launcher = make_launcher(jobs=2, claim=lambda run: StandInClaim())
 
     def tick(running):
         running[0].folder.set_state("failed", "ValueError: its own")
         raise KeyboardInterrupt
 
+    heard = Heard(tick)
     with pytest.raises(KeyboardInterrupt):
-        launcher.execute(runs[:2], lambda job: None, tick, ended.append)
-    assert [(job.folder.state, job.folder.reason) for job in ended] == [
+        launcher.execute(runs[:2], heard)
+    assert [(job.folder.state, job.folder.reason) for job in heard.ended] == [
         ("failed", "ValueError: its own"),
         ("interrupted", "stopped by a signal"),
     ]

@@ -10,11 +10,12 @@ from segcore import build
 from segcore.data import DataIndex
 from segcore.data.index import Item
 from segcore.execution import costs
-from segcore.execution.folder import folder_of, start_attempt
+from segcore.execution.attempts import start_attempt
+from segcore.execution.folder import folder_of
 from segcore.execution.overview import describe_whole, show_plan
 from segcore.execution.pace import Pace, Sizes, keep_timing, kind_of, read_paces
+from segcore.execution.planning import Lookup
 from segcore.execution.request import Request
-from segcore.execution.session import Lookup
 
 SIZES = Sizes(train=100, validation=20, test=40)
 ARMS = {"U-Net": {"model.name": "unet"}, "ResNet": {"model.name": "resnet34_unet"}}
@@ -75,12 +76,12 @@ def test_nothing_known(make_plan, look):
 def test_finished_runs_tell_the_time_and_the_memory(make_plan, finish, look):
     plan = make_plan()
     finish(plan.runs[0])
-    start_attempt(plan.runs[1], "float32").set_state("diverged", "loss is nan")
+    start_attempt(plan.runs[1], "float32").set_state("failed", "loss is nan")
     text = look(plan)
     assert row(text, "large")[4:] == ["56 s", "1 of 2", "56 s"]
     assert row(text, "small")[4:] == ["56 s", "0 of 2", "2 min"]
     assert "3 of 4 runs, about 3 min one after the other (from 1 finished run like these here)" in text
-    assert "so far 1 diverged" in text
+    assert "so far 1 failed" in text
     assert "1.5 GiB a run (finished runs)" in text
     assert "together: 3 runs to do, about 3 min." in text
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from segcore.execution import folder as folders
-from segcore.execution.folder import folder_of, start_attempt
+from segcore.execution.attempts import start_attempt
+from segcore.execution.folder import folder_of
 from segcore.execution.pace import (
     Kind,
     Pace,

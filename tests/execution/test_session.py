@@ -1,5 +1,4 @@
 import io
-import os
 from dataclasses import replace
 
 import pytest
@@ -9,9 +8,13 @@ from segcore.ablation import load_ablation
 from segcore.errors import UserError
 from segcore.execution import folder as folders
 from segcore.execution import session as sessions
-from segcore.execution.folder import claim, folder_of, make_runs_folder, start_attempt
+from segcore.execution.attempts import start_attempt
+from segcore.execution.claims import Claims
+from segcore.execution.folder import folder_of, make_runs_folder
+from segcore.execution.local import Refusal
+from segcore.execution.planning import Lookup, find_runs_to_do, make_plans
 from segcore.execution.request import Request
-from segcore.execution.session import Lookup, Session, find_runs_to_do, make_plans
+from segcore.execution.session import Session
 from segcore.execution.standing import standing_runs
 from segcore.plan import Facts, expand
 
@@ -52,29 +55,59 @@ def test_a_run_of_two_plans_is_done_once(make_session):
     assert len(find_runs_to_do([plan, plan], rerun=False)) == len(plan.runs)
 
 
-def test_a_claimed_run_has_a_fresh_folder_and_is_locked(make_session):
+def test_a_claimed_run_has_a_folder_and_is_locked(make_session):
+    session = make_session()
+    run = session.to_do[0]
+    claim = session.claim(run)
+    assert attempt_of(run)
+    assert Claims().take(folder_of(run)) is None
+    claim.release()
+
+
+def test_a_run_that_failed_goes_on_under_its_name_and_the_user_is_told(make_session):
     session = make_session()
     run = session.to_do[0]
     start_attempt(run, "float32").set_state("failed", "because")
     before = attempt_of(run)
-    lock = session.claim(run)
-    assert lock is not None
-    assert folder_of(run).state == "new"
+    make_session().claim(run).release()
+    session = make_session()
+    session.claim(run).release()
+    assert attempt_of(run) == before
+    assert "which was failed: because" in session.console.file.getvalue()
+
+
+def test_a_run_that_diverged_stands_until_it_is_asked_for_again(make_session):
+    run = make_session().to_do[0]
+    start_attempt(run, "float32").set_state("diverged", "loss is nan")
+    before = attempt_of(run)
+    assert run not in make_session().to_do
+    session = make_session(rerun=True)
+    session.claim(run).release()
     assert attempt_of(run) != before
-    assert claim(folder_of(run)) is None
-    os.close(lock)
 
 
-def test_a_run_that_another_call_finished_meanwhile_is_not_trained_again(make_session):
+@pytest.mark.parametrize("state", ["finished", "diverged", "failed"])
+def test_a_run_that_another_call_ended_meanwhile_is_settled(make_session, state):
     session = make_session()
     run = session.to_do[0]
-    start_attempt(run, "float32").set_state("finished")  # after the plan was made
+    start_attempt(run, "float32").set_state(state)  # after the plan was made
     before = attempt_of(run)
-    assert session.claim(run) is None
-    assert (attempt_of(run), folder_of(run).state) == (before, "finished")
-    lock = claim(folder_of(run))  # and it is free again
-    assert lock is not None
-    os.close(lock)
+    assert session.claim(run) == Refusal.settled
+    assert (attempt_of(run), folder_of(run).state) == (before, state)
+    claim = Claims().take(folder_of(run))  # and it is free again
+    assert claim is not None
+    claim.release()
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "lost"])
+def test_a_run_that_another_call_left_meanwhile_goes_on_here(make_session, state):
+    session = make_session()
+    run = session.to_do[0]
+    start_attempt(run, "float32").set_state(state)
+    before = attempt_of(run)
+    session.claim(run).release()
+    assert attempt_of(run) == before
+    assert folder_of(run).read("run")["resumed"] == 1
 
 
 def test_a_rerun_sets_the_older_training_aside(make_session, monkeypatch):
@@ -82,9 +115,7 @@ def test_a_rerun_sets_the_older_training_aside(make_session, monkeypatch):
     start_attempt(run, "float32").set_state("finished")
     before = attempt_of(run)
     session = make_session(rerun=True)
-    lock = session.claim(run)
-    assert lock is not None
-    os.close(lock)
+    session.claim(run).release()
     assert attempt_of(run) != before
     assert folder_of(run).read("run")["trained_since"] == session.started
 
@@ -92,17 +123,18 @@ def test_a_rerun_sets_the_older_training_aside(make_session, monkeypatch):
 def test_a_run_that_another_process_has_is_left_alone(make_session):
     session = make_session()
     run = session.to_do[0]
-    lock = claim(folder_of(run))
-    assert session.claim(run) is None
-    assert "another process is working on it" in session.console.file.getvalue()
-    os.close(lock)
+    claim = Claims().take(folder_of(run))
+    assert session.claim(run) == Refusal.busy
+    assert folder_of(run).state == "new"
+    claim.release()
+    session.claim(run).release()
 
 
 def test_a_run_keeps_what_it_was_asked_for_with(make_session):
     arms = {"half": {"trainer.precision": "float16"}, "full": {"trainer.precision": "float32"}}
     session = make_session(factor="trainer.precision", arms=arms, hypotheses=None, seeds=[1])
     session.request = Request([], overrides=["data.root=my data", "trainer.epochs=3"])
-    os.close(session.claim(session.to_do[0]))
+    session.claim(session.to_do[0]).release()
     session.note_unavailable()
     kept = [folder_of(run).read("run")["request"] for run in session.plans[0].runs]
     assert kept[0] == kept[1]

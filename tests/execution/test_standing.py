@@ -1,6 +1,6 @@
 import time
 
-from segcore.execution.folder import set_aside, start_attempt
+from segcore.execution.attempts import set_aside, start_attempt
 from segcore.execution.standing import seeds_after, standing_digest, standing_rows, standing_runs
 
 

@@ -6,8 +6,9 @@ from rich.console import Console
 
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
-from segcore.execution.folder import set_aside, start_attempt
-from segcore.execution.local import Job
+from segcore.execution.attempts import set_aside, start_attempt
+from segcore.execution.folder import folder_of
+from segcore.execution.jobs import Job
 from segcore.execution.terminal import Display, mean_and_spread, results_tables, show_seconds
 from segcore.plan import Facts, expand
 
@@ -135,10 +136,11 @@ class GoneProcess:
 
 def test_without_a_terminal_there_is_a_line_an_epoch_and_the_time_left(plan):
     run = plan.runs[0]
-    job = Job(run, finish(run, 0.8), GoneProcess())
+    job = Job(run, folder_of(run), GoneProcess())
     console = Console(file=io.StringIO(), width=160, force_terminal=False)
     with Display(console, num_runs=2, epochs_to_do=4) as display:
         display.start(job)
+        finish(run, 0.8)
         display.tick([job])
         display.tick([job])
         display.end(job)

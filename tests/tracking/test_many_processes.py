@@ -28,7 +28,7 @@ def test_deliveries_that_are_killed_at_any_moment_are_completed(project: Path, c
     last.join()
     assert last.exitcode == 0
     assert histories() == expected(3, 20)
-    assert not list((project / "runs").glob("*/delivery.lock"))
+    assert not list((project / "runs").glob("*/delivery*"))
 
 
 def test_a_folder_that_another_process_delivers_is_let_be_until_that_is_dead(

@@ -1,0 +1,77 @@
+"""Whose a run is: one process's alone, on this machine and on all that share `runs/`.
+
+Two locks, because each sees what the other cannot. `lock` is a lock of the system, which the workers inherit: it is
+free when the last of them is gone, however they went, but not every storage carries it to other machines. `claim` is a
+lease, a file that its owner renews: it works on every storage, but that of a dead owner is taken over only when it has
+not changed for a while. (An owner that died on the same machine is seen at once.)
+"""
+
+import fcntl
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import LeaseCompromise, SoftFileLease, Timeout
+
+from segcore.execution.folder import RunFolder
+
+LOCK, LEASE = "lock", "claim"
+# Another lease in the folder, of whoever delivers it to MLflow (segcore.tracking); it is no claim on the run.
+DELIVERY = "delivery"
+# A lease that was not renewed for so long is taken over: more than storage is ever away, less than anybody waits. The
+# time passes on the clock of whoever waits, so that neither a clock that jumps nor one that is wrong matters.
+LEASE_SECONDS = 60.0
+
+
+@dataclass
+class Claim:
+    """A run's folder that is this process's.  lock: a descriptor for its workers to inherit.
+
+    is_lost: whether somebody else has taken it over, since this process was held up for longer than a lease lasts.
+    """
+
+    lock: int
+    lease: SoftFileLease
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the lease is somebody else's by now."""
+        return self.lease.compromise is not None
+
+    def release(self) -> None:
+        """Leave the run to others; workers that inherited the lock hold on to that."""
+        self.lease.release()
+        os.close(self.lock)
+
+
+@dataclass
+class Claims:
+    """Takes claims, and remembers since when those of others have not changed."""
+
+    leases: dict[Path, SoftFileLease] = field(default_factory=dict)
+
+    def take(self, folder: RunFolder, on_lost: Callable[[LeaseCompromise], None] | None = None) -> Claim | None:
+        """The claim on a run; None where it is another's.  Never waits: ask again.  Raises OSError.
+
+        on_lost: called, in a thread, when the claim is lost.
+        """
+        folder.path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lease = self.leases.setdefault(folder.path, make_lease(folder.path / LEASE, on_lost))
+            lease.acquire(timeout=0)
+        except (BlockingIOError, Timeout):
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        del self.leases[folder.path]
+        return Claim(descriptor, lease)
+
+
+def make_lease(path: Path, on_lost: Callable[[LeaseCompromise], None] | None = None) -> SoftFileLease:
+    """A lease that any thread of this process may give back."""
+    return SoftFileLease(path, lease_duration=LEASE_SECONDS, on_compromise=on_lost, thread_local=False)

@@ -1,0 +1,175 @@
+"""A run under way as its launcher sees it: its process, whether it makes progress, and how it ended."""
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from segcore.execution.claims import Claim
+from segcore.execution.devices import Place
+from segcore.execution.folder import RunFolder, State
+from segcore.execution.nursery import UNSEEN, ForkedWorker
+from segcore.execution.stage import Stage
+from segcore.plan import Run
+from segcore.training_state import number_of, state_files
+
+# A process that hangs is asked to leave a trace of where; after this it is killed.
+TRACE_SECONDS = 10.0
+# What a process that is at work changes in its run's folder, now and then.
+SIGNS_OF_LIFE = ("progress.json", "epochs.jsonl", "system.jsonl", "log.txt", "results.json", "state.json")
+SMALLER = "lower data.batch_size, evaluation.batch_size or data.image_size, or run fewer at a time (--jobs)"
+TAKEN_OVER = "another call has taken the run over, because this one was held up for too long; it goes on there"
+
+
+@dataclass
+class Job:
+    """A run whose process was started; `ended` once its last process is gone.
+
+    stage: what the process does of the run.  place: where it trains, until it has.  claim: on the run's folder.
+    failure: why it failed, where the folder could not take a note of it.  stopped: whether it was told to stop.
+    """
+
+    run: Run
+    folder: RunFolder
+    process: subprocess.Popen[bytes] | ForkedWorker
+    stage: Stage = Stage.whole
+    place: Place | None = None
+    claim: Claim | None = None
+    ended: bool = False
+    failure: str | None = None
+    stopped: bool = False
+    life: "Life" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.life = Life(self.folder)
+        self.oom_kills = count_oom_kills()
+
+    def check(self) -> bool:
+        """Whether the last process just ended; a death that the worker could not note is noted here."""
+        status = None if self.ended else self.process.poll()
+        if status is None or (self.is_trained and not self.stopped):
+            return False
+        self.ended = True
+        unnoted = ("new", "running", "failed") if self.stopped else ("new", "running")
+        if self.claim is not None and self.claim.is_lost:
+            self.failure = TAKEN_OVER
+        elif self.folder.state in unnoted:
+            self.note(*self.explain(status))
+        # Last, because from here on the run may be another process's.
+        if self.claim is not None:
+            self.claim.release()
+        return True
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the process has trained and tested, and has left the end to another."""
+        if self.stage != Stage.training or self.ended:
+            return False
+        status = self.process.poll()
+        # Where nobody saw the process end, because the nursery had died, what it left tells.
+        return status == 0 or (
+            status == UNSEEN and self.folder.state == "running" and bool(self.folder.read("results"))
+        )
+
+    def explain(self, status: int) -> tuple[State, str]:
+        """State and reason of a process that ended without saying why."""
+        if self.stopped:
+            return "interrupted", "stopped by a signal"
+        if self.life.ended_after is not None:
+            return "failed", (
+                f"no progress for {self.life.ended_after / 60:.3g} minutes, more than execution.timeout_minutes "
+                "allows, so it was ended; the end of log.txt shows where it was"
+            )
+        if status == -signal.SIGKILL and count_oom_kills() > self.oom_kills:
+            return "lost", f"the process was killed by the system, which had run out of memory: {SMALLER}"
+        return "lost" if status == -signal.SIGKILL else "failed", explain_death(status)
+
+    def note(self, state: State, reason: str) -> None:
+        """Note how the run ended in the folder, or, where that can't be written, here."""
+        try:
+            self.folder.set_state(state, reason)
+        except OSError as error:
+            self.failure = f"{reason}; and its folder can't be written: {error.strerror}"
+
+    def stop(self) -> None:
+        """Tell it to stop; where it trained, its end is left out."""
+        is_under_way = self.process.poll() is None or self.is_trained
+        self.stopped = is_under_way and self.folder.state != "failed"
+        self.process.terminate()
+
+    def end_if_hung(self) -> None:
+        """End a process that makes no progress for longer than its settings allow, or whose claim is lost."""
+        if self.claim is not None and self.claim.is_lost:
+            self.process.kill()
+            return
+        minutes = self.run.config.execution.timeout_minutes
+        silent = self.life.seconds_silent(self.stage)
+        if minutes is None or silent < 60 * minutes:
+            return
+        if self.life.ended_after is None:
+            self.life.ended_after = silent
+            self.process.send_signal(signal.SIGABRT)
+        elif silent > self.life.ended_after + TRACE_SECONDS:
+            self.process.kill()
+
+    @property
+    def outcome(self) -> tuple[str, str | None]:
+        """State and reason."""
+        return ("failed", self.failure) if self.failure else (self.folder.state, self.folder.reason)
+
+    @property
+    def can_be_tried_again(self) -> bool:
+        """Whether the run ended in a way that another try may not."""
+        is_whole = self.failure is None and self.folder.state in ("failed", "lost")
+        return is_whole and bool(self.folder.read("state").get("try_again", True))
+
+    def progress(self) -> tuple[int, ...]:
+        """How far the run got; larger where it got further."""
+        states = state_files(self.folder.states)
+        done = [bool(self.folder.read(name)) for name in ("results", "training")]
+        return (*done, number_of(states[0]) if states else 0)
+
+
+@dataclass
+class Life:
+    """Since when a run's process shows no sign of life.  ended_after: seconds, where it was ended for that."""
+
+    folder: RunFolder
+    ended_after: float | None = None
+    last: Any = None
+    since: float = field(default_factory=time.monotonic)
+
+    def seconds_silent(self, stage: Stage) -> float:
+        """On a clock that does not jump."""
+        signs = stage, *(change_of(self.folder.path / name) for name in SIGNS_OF_LIFE)
+        if signs != self.last:
+            self.last, self.since = signs, time.monotonic()
+        return time.monotonic() - self.since
+
+
+def change_of(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def count_oom_kills() -> int:
+    """Processes that this system has killed because memory ran out, where it tells."""
+    vmstat = Path("/proc/vmstat")
+    lines = vmstat.read_text().splitlines() if vmstat.is_file() else []
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def explain_death(returncode: int) -> str:
+    """Why a process ended that could not say so itself."""
+    if returncode == -signal.SIGKILL:
+        return "the process was killed (SIGKILL): by hand, or by the system because memory ran out"
+    if returncode < 0:
+        return f"the process was ended by signal {-returncode}; log.txt in its folder may say more"
+    return f"the process ended with status {returncode} before it could report; log.txt in its folder says more"

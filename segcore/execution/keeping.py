@@ -1,0 +1,136 @@
+"""What a worker does between the steps of a training: tell where it is, keep its state by time, stop when asked."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from segcore.batches import LabelledBatch
+from segcore.errors import UserError
+from segcore.execution.folder import RunFolder
+from segcore.execution.stopping import Stop
+from segcore.execution.totals import peak_memory_gib
+from segcore.trainer import EpochRecord, Trainer
+from segcore.training_state import DamagedStateError, load_state, save_state, state_files
+
+log = logging.getLogger("worker")
+
+# What batches go through on their way to an evaluation.
+Watch = Callable[[Iterable[LabelledBatch]], Iterable[LabelledBatch]]
+
+# Raised when what a state holds changes its meaning, so that an older one is not taken for a new one.
+STATE_VERSION = 1
+
+
+class Heartbeat:
+    """Tells through `progress.json`, at most once a second, that the run goes on, and where the training is."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        # Not the time of day, which may jump.
+        self.last = -1.0
+
+    def __call__(self, **where: int) -> None:
+        """where: epoch, step and steps of the training; nothing in between."""
+        now = time.monotonic()
+        if self.last < 0 or now - self.last >= 1:
+            self.last = now
+            self.folder.write("progress", {**where, "time": time.time()})
+
+    def watch(self, batches: Iterable[LabelledBatch]) -> Iterator[LabelledBatch]:
+        """The batches, with a beat before each."""
+        for batch in batches:
+            self()
+            yield batch
+
+
+class Keeper:
+    """Keeps a training: its state every so many seconds, a line for each epoch, a heartbeat.
+
+    seconds: between two states.  stop: whether the worker is to stop, which is heeded between two steps.
+    trainer: set by whoever builds it with `on_step` and `watch`.
+    """
+
+    trainer: Trainer
+
+    def __init__(self, folder: RunFolder, seconds: float, stop: Stop) -> None:
+        self.folder = folder
+        self.seconds = seconds
+        self.stop = stop
+        self.heartbeat = Heartbeat(folder)
+        self.noted = {line["epoch"] for line in folder.lines("epochs")}
+        self.kept = time.monotonic()
+        self.memory_before = 0.0
+
+    @property
+    def peak_memory_gib(self) -> float:
+        """The most that any process of the training held."""
+        return max(self.memory_before, peak_memory_gib(self.trainer.device))
+
+    def on_step(self, epoch: int, step: int) -> None:
+        """Called before each step of the training."""
+        self.heartbeat(epoch=epoch, step=step, steps=self.trainer.data.num_batches)
+        self.between_steps()
+
+    def between_steps(self) -> None:
+        """Called where the training's state is whole.  Raises KeyboardInterrupt where it is to stop."""
+        self.stop.check()
+        if time.monotonic() - self.kept >= self.seconds:
+            self.save()
+
+    def watch(self, batches: Iterable[LabelledBatch]) -> Iterator[LabelledBatch]:
+        """The batches of a validation; before each it can stop, too."""
+        for batch in self.heartbeat.watch(batches):
+            self.between_steps()
+            yield batch
+
+    def note(self, record: EpochRecord) -> None:
+        """A line for an epoch, unless it was computed before, by a process that was cut short after it."""
+        if record.epoch not in self.noted:
+            self.noted.add(record.epoch)
+            self.folder.append("epochs", {"epoch": record.epoch, "time": time.time(), "metrics": record.metrics})
+
+    def save(self) -> bool:
+        """Keep the training's state; whether that could be done.  A full disk does not end a training."""
+        state = {
+            "version": STATE_VERSION,
+            "trainer": self.trainer.state_dict(),
+            "peak_memory_gib": self.peak_memory_gib,
+        }
+        try:
+            save_state(self.folder.states, state)
+        except OSError as error:
+            log.warning("the training's state could not be kept (%s); it goes on, and the one before stays", error)
+            return False
+        finally:
+            self.kept = time.monotonic()
+        return True
+
+    def resume(self) -> None:
+        """Bring the trainer to where the newest usable state was kept; where there is none it stands at its start."""
+        state = newest_state(self.folder)
+        if state is None:
+            return
+        try:
+            self.trainer.load_state_dict(state["trainer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"{self.folder.states}: was kept by a version of the suite that does not fit this one ({reason}); "
+                "--rerun trains the run from its start"
+            ) from None
+        self.memory_before = state["peak_memory_gib"]
+        log.info("the training goes on in epoch %d after %d steps", self.trainer.epoch, self.trainer.step)
+
+
+def newest_state(folder: RunFolder) -> dict[str, Any] | None:
+    """The newest state of a training that is whole; of damaged ones the log tells."""
+    for path in state_files(folder.states):
+        try:
+            state = load_state(path)
+            if state.get("version") == STATE_VERSION:
+                return state
+            log.warning("%s is of another version of the suite", path)
+        except DamagedStateError as error:
+            log.warning("%s is damaged, and the one before is used: %s", path, error)
+    return None

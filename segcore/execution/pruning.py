@@ -1,0 +1,96 @@
+"""`runner.py --prune`: what in `runs/` nothing needs any more, found and removed."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from segcore.execution import folder as folders
+from segcore.execution.claims import Claims
+from segcore.execution.folder import REPLACED, RunFolder
+from segcore.training_state import KEPT, state_files
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file or folder that nothing needs.  what: its kind, as people say it."""
+
+    path: Path
+    what: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        files = [self.path] if self.path.is_file() else [path for path in self.path.rglob("*") if path.is_file()]
+        return sum(path.stat().st_size for path in files)
+
+
+def prune(*, is_only_shown: bool) -> Group:
+    """Remove what nothing needs, unless it is only to be shown, and return a table of it.
+
+    A run that somebody is at work on is left alone.
+    """
+    rows: dict[str, list[int]] = {}
+    busy = 0
+    for path in sorted(folders.RUNS.glob("*/run.json")):
+        folder = RunFolder(path.parent)
+        claim = Claims().take(folder)
+        if claim is None:
+            busy += 1
+            continue
+        try:
+            for leftover in find_leftovers(folder):
+                rows.setdefault(leftover.what, []).append(leftover.size)
+                if not is_only_shown:
+                    remove(leftover.path)
+        finally:
+            claim.release()
+    return describe(rows, busy, is_only_shown)
+
+
+def find_leftovers(folder: RunFolder) -> Iterator[Leftover]:
+    """What a run has that neither its continuation, nor MLflow, nor any ablation needs."""
+    ended = folder.state in ("finished", "diverged")
+    states = state_files(folder.states)
+    if ended and folder.states.is_dir():
+        yield Leftover(folder.states, "checkpoints of runs that have ended")
+    elif folder.states.is_dir():
+        kept = set(states[:KEPT])
+        yield from (Leftover(path, "parts of files") for path in folder.states.iterdir() if path not in kept)
+    yield from (Leftover(path, "parts of files") for path in folder.path.glob("*.part"))
+    yield from (Leftover(path, "parts of files") for path in folder.path.glob(".*.part"))
+    if folder.state == "finished":
+        attempts = folder.path.parent / REPLACED
+        earlier = (RunFolder(path) for path in attempts.glob(f"{folder.path.name}-*"))
+        yield from (Leftover(attempt.path, "attempts that a later one has replaced") for attempt in earlier)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def describe(rows: dict[str, list[int]], busy: int, is_only_shown: bool) -> Group:
+    """What was found, by kind."""
+    lines: list[Table | Text] = []
+    if rows:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("what")
+        for column in ("number", "MiB"):
+            table.add_column(column, justify="right")
+        for what, sizes in rows.items():
+            table.add_row(what, str(len(sizes)), f"{sum(sizes) / 2**20:,.1f}")
+        lines.append(table)
+    total = sum(sum(sizes) for sizes in rows.values()) / 2**20
+    done = "Would be removed" if is_only_shown else "Removed"
+    lines.append(Text(f"{done}: {total:,.1f} MiB in {folders.RUNS}/." if rows else "Nothing to remove."))
+    if busy:
+        lines.append(Text(f"{busy} runs were left alone: somebody is at work on them."))
+    return Group(*lines)
