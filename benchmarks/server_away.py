@@ -2,8 +2,9 @@
 
 python -m benchmarks.server_away
 
-Eight runs write an epoch a second each, for a minute, in each of three cases: the server refuses connections, it accepts
-them and never answers, it is there (a SQLite file).  Counts the processor time of this process, its main thread left out.
+Eight runs write an epoch a second each, for a minute, in each of three cases: the server refuses connections, it
+accepts them and never answers, it is there (a SQLite file).  Counts the processor time of this process, its main
+thread left out.
 """
 
 import contextlib

@@ -48,6 +48,8 @@ class Feeder(threading.Thread):
         self._watched: dict[Delivery, object] = {}  # and the version of its folder that was delivered last
         self._errors: dict[Delivery, Exception] = {}
         self._absence: Exception | None = None  # what the server that does not answer was seen by
+        self._first_asked: float | None = None
+        self._has_answered = False
 
     def watch(self, delivery: Delivery) -> None:
         """Adds a run; its folder need not exist yet."""
@@ -70,12 +72,17 @@ class Feeder(threading.Thread):
 
         timeout_seconds: after that MLflow is no longer waited for, and much sooner where it was away before.
         """
-        if self._absence:
-            timeout_seconds = min(timeout_seconds, AWAY_SECONDS)
-        self._deadline = time.monotonic() + timeout_seconds
+        begin = time.monotonic()
+        self._deadline = begin + timeout_seconds
         self._closing.set()
-        self.join(timeout_seconds)
-        reasons = self._undelivered(f"it was too slow: not done after {timeout_seconds:g} s")
+        while self.is_alive():
+            # Looked at again and again: it may be back, and busy with all that has waited.
+            patience = min(AWAY_SECONDS, timeout_seconds) if self._seems_away() else timeout_seconds
+            left = begin + patience - time.monotonic()
+            if left <= 0:
+                break
+            self.join(min(left, 0.2))
+        reasons = self._undelivered(f"it was too slow: not done after {time.monotonic() - begin:.0f} s")
         messages = [f"MLflow did not take {_listed(names)}: {reason}" for reason, names in reasons.items()]
         if messages:
             messages.append(f"Nothing is lost: it waits in the runs' folders. {COMMAND} delivers it, at any time.")
@@ -97,6 +104,12 @@ class Feeder(threading.Thread):
         if self._absence and (error is None or is_unanswered(error)):
             return f"it does not answer at {shown_uri()} ({first_line(self._absence)})"
         return first_line(error) if error else ""
+
+    def _seems_away(self) -> bool:
+        """Whether nobody answered the last time, or to the first request, which may not be given up yet."""
+        asked = self._first_asked
+        is_silent = not self._has_answered and asked is not None and time.monotonic() - asked > AWAY_SECONDS
+        return self._absence is not None or is_silent
 
     def _has_trouble(self) -> bool:
         return self._absence is not None or not all(map(_is_elsewhere, self._errors.values()))
@@ -147,9 +160,11 @@ class Feeder(threading.Thread):
             return False
         # Taken before reading: what is written meanwhile belongs to the next round.
         current = version(delivery.folder)
+        self._first_asked = self._first_asked or time.monotonic()
         # Made here, because even making it asks the database.
         self._client = self._client or tracking_client()
         is_whole = deliver(delivery, self._client)
+        self._has_answered = True
         with self._lock:
             self._errors.pop(delivery, None)
             if is_whole:

@@ -17,6 +17,7 @@ from segcore.execution.request import Request
 from segcore.execution.session import Session
 from segcore.execution.standing import standing_runs
 from segcore.plan import Facts, expand
+from segcore.tracking.noted import read_noted
 
 
 def facts(config):
@@ -225,3 +226,19 @@ def test_problems_of_every_plan_come_together(write_ablation):
     with pytest.raises(UserError) as caught:
         make_plans(Request(files), Known())
     assert str(caught.value).count("are the same run") == 2
+
+
+def test_a_folder_holds_all_that_its_deliveries_need(make_session, finish):
+    """So that `python -m segcore.tracking --deliver` needs no ablation file; the same is not noted twice."""
+    for times in (1, 2):
+        session = make_session(seeds=[1], hypotheses=None)
+        session.counted = [standing_runs(plan) for plan in session.plans]
+        folder = finish(session.plans[0].runs[0])
+        watched = []
+        session.feeder.watch = watched.append
+        session.watch(session.plans[0].runs[0], folder)
+        [delivery] = read_noted(folder.path).deliveries
+        if times == 1:
+            assert [delivery] == watched
+    assert len(list(folder.lines("experiments"))) == 1
+    assert replace(delivery, experiment=watched[0].experiment) == watched[0]

@@ -80,9 +80,9 @@ def test_a_slow_server_gets_everything_but_not_the_callers_time(
         begin = time.monotonic()
         feeder = follow(write_runs(project, num_runs=2, num_epochs=10), "slow")
         assert time.monotonic() - begin < 0.2
-        slow, command = feeder.close(timeout_seconds=0.5)
-        assert time.monotonic() - begin < 1.0
-        assert slow == "MLflow did not take lr 1e-3, seed 0; lr 1e-3, seed 1: it was too slow: not done after 0.5 s"
+        slow, command = feeder.close(timeout_seconds=0.6)
+        assert time.monotonic() - begin < 1.4
+        assert slow == "MLflow did not take lr 1e-3, seed 0; lr 1e-3, seed 1: it was too slow: not done after 1 s"
         assert "python -m segcore.tracking --deliver" in command
         feeder.join()
         later = follow([RunFolder.at(project / "runs" / f"f{seed}") for seed in range(2)], "slow")
