@@ -163,7 +163,8 @@ def match(then: float | None, now: float | None) -> Match:
     apart = difference(then, now)
     if apart == 0:
         return Match.equal
-    return Match.close if then is not None and apart <= TOLERANCE * max(1.0, abs(then)) else Match.different
+    is_close = then is not None and math.isfinite(apart) and apart <= TOLERANCE * max(1.0, abs(then))
+    return Match.close if is_close else Match.different
 
 
 def difference(then: float | None, now: float | None) -> float:

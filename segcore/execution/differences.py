@@ -52,7 +52,7 @@ def find_differences(then: Side, now: Side) -> list[Difference]:
     return [
         *code_differences(then, now),
         *data_differences(then.data, now.data),
-        *package_differences(versions(then), versions(now)),
+        *package_differences(versions(then), versions(now), are_all=then.packages is not None),
         *machine_differences(then.environment, now.environment),
         *setting_differences(then.settings, now.settings),
     ]
@@ -120,13 +120,15 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).strip().lower()
 
 
-def package_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
-    """Those that compute one by one, then all others in one line, by name."""
+def package_differences(then: Mapping[str, str], now: Mapping[str, str], are_all: bool) -> list[Difference]:
+    """Those that compute one by one, then all others in one line, by name.
+
+    are_all: whether all packages of then are known, so that one that is not among them was not there.
+    """
     if not then:
         return [Difference("packages", NONE, f"{len(now)} installed", True)]
-    changed = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-    if len(then) <= len(NUMERIC):  # of an older run only these are known
-        changed = [name for name in changed if name in then]
+    known = {*then, *now} if are_all else {*then}
+    changed = [name for name in sorted(known) if then.get(name) != now.get(name)]
     first = [name for name in NUMERIC if name in changed]
     parts = [name for name in changed if NUMERIC_PARTS.match(name)]
     rest = [name for name in changed if name not in {*first, *parts}]
