@@ -22,8 +22,15 @@ from segcore.config import nest
 from segcore.errors import UserError
 from segcore.execution.comparison import compare
 from segcore.execution.folder import RunFolder, claim, find_trained
-from segcore.execution.reproduction import claim_anew, outcome_now, prepare, read_settings, require_same_data
-from segcore.execution.reproduction_report import show_differences
+from segcore.execution.reproduction import (
+    claim_anew,
+    compare_with,
+    outcome_now,
+    prepare,
+    read_settings,
+    require_same_data,
+)
+from segcore.execution.reproduction_report import show_comparison, show_differences
 from segcore.execution.request import Request
 from tests.mlflow_server import serve
 
@@ -143,20 +150,29 @@ def test_nothing_of_it_is_counted_or_tracked(trained, again, monkeypatch):
     assert list(Path("runs").glob("*/run.json")) == [] and folder.name.startswith(original.name)
 
 
-def test_a_run_that_diverged_diverges_again_and_differences_are_shown(project, console):
-    packages = artifact(project, "requirements.txt", run="absurd")
+def test_other_versions_and_threads_are_shown(project, console):
+    packages = artifact(project, "requirements.txt")
     text = packages.read_text()
     packages.write_text(text.replace("torch==", "torch==0.") + "gone==1.0\n")
     request = Request(files=[], overrides=["execution.threads=2"])
     try:
-        status = run_here.reproduce("rates/absurd, seed 1", request, dry_run=False, console=console, nursery=None)
+        assert run_here.reproduce(NAME, request, dry_run=True, console=console, nursery=None) == 0
     finally:
         packages.write_text(text)
     said = " ".join(console.export_text().split())
-    assert status == 0, said
-    assert "Reproduced: it ends as it did. Both times: diverged after 0 epochs" in said
-    for part in ("torch 0.", "threads 1 2 it can", "1 other package gone 1.0 gone none no"):
+    for part in ("torch 0.", "threads 1 2 it can", "1 other package gone 1.0 gone none no", "The same: code, data,"):
         assert part in said
+    assert "metric" not in said  # nothing was trained
+
+
+def test_a_run_that_diverged_comes_back_as_one(project, console):
+    prepared = prepare("rates/absurd, seed 1", [], console)
+    own = next(path.parent for path in (project / "away").glob("*/state.json") if "diverged" in path.read_text())
+    comparison = compare_with(prepared, RunFolder(own))
+    assert comparison.is_reproduced and comparison.end is True and comparison.num_epochs == 0
+    console.print(show_comparison(comparison, RunFolder(own)))
+    said = " ".join(console.export_text().split())
+    assert "Reproduced: it ends as it did. Both times: diverged after 0 epochs (training loss is nan in epoch 1" in said
 
 
 def test_another_recorded_loss_is_not_reproduced(project, console):

@@ -6,9 +6,14 @@ import pytest
 
 from segcore.execution.differences import Side, describe_same, find_differences
 
-DATA = {"fingerprint": "a" * 64, "sizes": {"train": 4, "validation": 2, "test": 3}, "skipped": 0, "skipped_files": []}
+DATA: dict[str, object] = {
+    "fingerprint": "a" * 64,
+    "sizes": {"train": 4, "validation": 2, "test": 3},
+    "skipped": 0,
+    "skipped_files": [],
+}
 # As MLflow holds them, as texts.
-TAGS = {
+TAGS: dict[str, object] = {
     "git_commit": "0123456789abcdef",
     "git_dirty": "false",
     "python": "3.11.2",
@@ -17,8 +22,10 @@ TAGS = {
     "threads": "1",
 }
 PACKAGES = "numpy==2.0.0\nnvidia-cudnn-cu12==9.1\nrich==14.0\nScikit_Learn==1.5\ntorch==2.14.1\n"
-THEN = Side(TAGS, None, PACKAGES, DATA, {"optimizer.lr": 1e-3, "execution.threads": "auto", "data.root": "here"})
-NOW = replace(THEN, environment=TAGS | {"git_dirty": False, "threads": 1})
+SETTINGS: dict[str, object] = {"optimizer.lr": 1e-3, "execution.threads": "auto", "data.root": "here"}
+THEN = Side(TAGS, None, PACKAGES, DATA, SETTINGS)
+HERE = TAGS | {"git_dirty": False, "threads": 1}
+NOW = replace(THEN, environment=HERE)
 
 
 def found(**changes):
@@ -35,17 +42,17 @@ def test_nothing_differs_where_only_the_types_do():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"environment": NOW.environment | {"git_commit": "f" * 40}}, {"git commit": True}),
-        ({"environment": NOW.environment | {"git_dirty": True}, "diff": "+a\n"}, {"git commit": True}),
-        ({"environment": NOW.environment | {"threads": 2, "python": "3.12"}}, {"threads": True, "python": False}),
-        ({"environment": NOW.environment | {"processor": "B"}}, {"processor": True}),
+        ({"environment": HERE | {"git_commit": "f" * 40}}, {"git commit": True}),
+        ({"environment": HERE | {"git_dirty": True}, "diff": "+a\n"}, {"git commit": True}),
+        ({"environment": HERE | {"threads": 2, "python": "3.12"}}, {"threads": True, "python": False}),
+        ({"environment": HERE | {"processor": "B"}}, {"processor": True}),
         ({"packages": PACKAGES.replace("2.14.1", "2.15.0")}, {"torch": True}),
         ({"packages": PACKAGES.replace("1.5", "1.6")}, {"scikit-learn": True}),
         ({"packages": PACKAGES.replace("9.1", "9.2")}, {"nvidia-cudnn-cu12": True}),
         ({"packages": PACKAGES.replace("14.0", "15.0") + "typer==1\n"}, {"2 other packages": False}),
         ({"data": DATA | {"fingerprint": "b" * 64}}, {"data content": True}),
-        ({"settings": THEN.settings | {"execution.threads": 1, "data.root": "there"}}, {"data.root": False}),
-        ({"settings": THEN.settings | {"trainer.compile": True}}, {}),  # a setting that came later
+        ({"settings": SETTINGS | {"execution.threads": 1, "data.root": "there"}}, {"data.root": False}),
+        ({"settings": SETTINGS | {"trainer.compile": True}}, {}),  # a setting that came later
     ],
 )
 def test_each_difference_is_named_and_told_whether_it_can_change_bits(changes, expected):
@@ -65,7 +72,11 @@ def test_changes_that_were_not_committed_are_compared_at_one_commit():
 
 
 def test_skipped_files_and_sizes_are_named():
-    damaged = DATA | {"sizes": DATA["sizes"] | {"train": 3}, "skipped": 1, "skipped_files": ["cat_7: truncated"]}
+    damaged = DATA | {
+        "sizes": {"train": 3, "validation": 2, "test": 3},
+        "skipped": 1,
+        "skipped_files": ["cat_7: truncated"],
+    }
     differences = find_differences(THEN, replace(NOW, data=damaged))
     assert [(item.what, item.then, item.now) for item in differences] == [
         ("images", "train 4, validation 2, test 3", "train 3, validation 2, test 3"),
