@@ -21,6 +21,7 @@ for _name, _value in _QUIET.items():
 
 from segcore.tracking.delivery import Delivery, deliver  # noqa: E402
 from segcore.tracking.feeder import Feeder  # noqa: E402
+from segcore.tracking.recorded import RecordedRun, read_recorded  # noqa: E402
 from segcore.tracking.runs import open_run  # noqa: E402
 from segcore.tracking.store import ExperimentInfo, prepare_store, tracking_client, tracking_uri  # noqa: E402
 from segcore.tracking.summary import deliver_summary, is_summary_of  # noqa: E402
@@ -34,11 +35,13 @@ __all__ = [
     "Delivery",
     "ExperimentInfo",
     "Feeder",
+    "RecordedRun",
     "deliver",
     "deliver_summary",
     "is_summary_of",
     "open_run",
     "prepare_store",
+    "read_recorded",
     "system_sampler",
     "tracking_client",
     "tracking_uri",
