@@ -159,7 +159,7 @@ def read_data(config: RunConfig, index: DataIndex, console: Console) -> dict[str
     with Progress(console=console, transient=True) as progress:
         size = config.data.image_size
         task = progress.add_task(f"decoding to {size} x {size}", total=None)
-        data = build.build_data(config, index, partial(show_decoding, progress, task))
+        data = build.build_data(config, index, partial(show_decoding, progress, task), verify=True)
     return {
         "fingerprint": data.fingerprint,
         "sizes": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
