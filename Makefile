@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install install-dev demo report figures calibration bench growth test check schema clean
+.PHONY: help install install-dev demo report figures calibration bench growth test test-faults check schema clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ growth: .venv/installed-bench ## how time and memory grow with images, their siz
 
 test: install-dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-faults: install-dev ## long tests of faults: killed processes, full disks, dead servers, fuzzing; an hour on 2 cores
+	$(BIN)/python -m pytest -n 2 -m faults -rA tests
 
 check: install-dev ## style, types, import rules, file sizes
 	$(BIN)/ruff check .

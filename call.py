@@ -5,6 +5,7 @@ Apart from `runner.py`, because its imports take seconds.
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +24,15 @@ from segcore.execution.nursery import Nursery
 from segcore.execution.overview import describe_whole, show_plan
 from segcore.execution.pace import read_paces
 from segcore.execution.planning import Lookup, describe_experiment, find_runs_to_do, make_plans
+from segcore.execution.reproduction import compare_with, prepare, require_same_data, train
+from segcore.execution.reproduction_report import show_comparison, show_differences, write_comparison
 from segcore.execution.request import Request
 from segcore.execution.session import Session
 from segcore.execution.standing import seeds_after, standing_digest, standing_rows
 from segcore.execution.terminal import results_tables
 from segcore.plan import Plan, Run, digest
 
-FINISHED, SOME_FAILED = 0, 1
+FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
 
 
 def list_all(request: Request, console: Console) -> int:
@@ -70,6 +73,27 @@ def run(request: Request, console: Console, nursery: Nursery | None) -> int:
             report(plan, console)
     console.print(describe_call(session.to_do), highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
+
+
+def reproduce(run: str, request: Request, dry_run: bool, console: Console, nursery: Nursery | None) -> int:
+    """Train a tracked run anew and compare it with what MLflow holds of it; the exit status.
+
+    dry_run: only show what is not as it was.
+    """
+    reproduction = prepare(run, request.overrides, console)
+    console.print(show_differences(reproduction))
+    require_same_data(reproduction)
+    if dry_run:
+        return FINISHED
+    try:
+        folder = train(reproduction, console, nursery)
+    except KeyboardInterrupt:
+        print("interrupted: what was trained is saved, nothing was compared; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    comparison = compare_with(reproduction, folder)
+    write_comparison(reproduction, comparison, folder)
+    console.print(show_comparison(comparison, folder))
+    return FINISHED if comparison.is_reproduced else SOME_FAILED
 
 
 def definition_of(plan: Plan) -> Definition:

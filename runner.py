@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from segcore.errors import UserError
-from segcore.execution.request import Launcher, Request, make_request, require_files
+from segcore.execution.request import Launcher, Request, make_request, require_alone, require_files
 from segcore.execution.variables import start_anew
 
 FINISHED, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
@@ -53,6 +53,10 @@ def main(
     no_report: Annotated[
         bool, typer.Option("--no-report", help="do not bring the report in MLflow up to date")
     ] = False,
+    reproduce: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="train a run of MLflow anew and compare: an id, the start of one, a name"),
+    ] = None,
     show_list: Annotated[bool, typer.Option("--list", help="the ablations, their questions and their state")] = False,
 ) -> None:
     """Train every arm of an ablation on every seed; finished runs are not trained again."""
@@ -61,11 +65,16 @@ def main(
         request = make_request(
             arguments or [], preset, seeds, only or [], jobs, launcher, rerun, retries, not no_report
         )
-        if not (show_list or prune):
+        if reproduce is not None:
+            require_alone(request, show_list or calibrate or prune)
+        elif not (show_list or prune):
             require_files(request)
         if calibrate and not dry_run:
             raise UserError("--calibrate goes with --dry-run; a run needs no calibration")
-        status = clear(console, dry_run) if prune else answer(request, console, show_list, dry_run, calibrate)
+        if prune:
+            status = clear(console, dry_run)
+        else:
+            status = answer(request, console, show_list, dry_run, calibrate, reproduce)
     except UserError as error:
         print(error, file=sys.stderr)
         status = WRONG_REQUEST
@@ -78,10 +87,12 @@ def main(
     raise SystemExit(status)
 
 
-def answer(request: Request, console: Console, show_list: bool, dry_run: bool, calibrate: bool) -> int:
+def answer(
+    request: Request, console: Console, show_list: bool, dry_run: bool, calibrate: bool, reproduce: str | None
+) -> int:
     """Do what is asked for; the exit status."""
     # Imported here, because it takes seconds: `--help` and a mistyped command are answered at once.
-    if show_list or dry_run:
+    if show_list or (dry_run and reproduce is None):
         import call
 
         return call.list_all(request, console) if show_list else call.look_ahead(request, calibrate, console)
@@ -91,6 +102,8 @@ def answer(request: Request, console: Console, show_list: bool, dry_run: bool, c
     with open_nursery() as nursery:  # before anything is computed here, and beside the imports that are left
         import call
 
+        if reproduce is not None:
+            return call.reproduce(reproduce, request, dry_run, console, nursery)
         return call.run(request, console, nursery)
 
 

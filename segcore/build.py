@@ -108,13 +108,17 @@ def build_index(config: RunConfig) -> DataIndex:
     )
 
 
-def build_data(config: RunConfig, index: DataIndex, progress: Any = None) -> PreparedData:
-    """The decoded dataset, from the cache or made now; progress(done, total) is called while it is made."""
+def build_data(config: RunConfig, index: DataIndex, progress: Any = None, *, verify: bool = False) -> PreparedData:
+    """The decoded dataset, from the cache or made now; progress(done, total) is called while it is made.
+
+    verify: whether the cache is held against its checksum.
+    """
     return prepare_data(
         index,
         image_size=config.data.image_size,
         max_skipped_fraction=config.data.max_skipped_fraction,
         cache_dir=Path(config.data.cache_dir),
+        verify=verify,
         progress=progress,
     )
 

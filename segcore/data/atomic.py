@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from segcore.errors import UserError
+from segcore.leases import make_lease
 
 PARTIAL = ".partial"
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -21,10 +22,10 @@ def build_once(
 ) -> Path:
     """The folder `target`, built by `build(temporary folder)` and renamed, unless it is complete already.
 
-    One process builds while others wait at a lock beside the folder; whatever fails, nothing stays: neither what is
-    half-made, nor the lock, nor folders above that this call made and that are empty.  (The lock of a complete folder
-    stays.)  is_complete: whether an existing folder may be used; a damaged one is built anew.  needed: bytes that it
-    takes.  Raises UserError where the disk is full or cannot be read or written, and whatever else `build` raises.
+    One process builds while others wait at a lease beside the folder, also on other machines; whatever fails, nothing
+    stays: neither what is half-made, nor folders above that this call made and that are empty.
+    is_complete: whether an existing folder may be used; a damaged one is built anew.  needed: bytes that it takes.
+    Raises UserError where the disk is full or cannot be read or written, and whatever else `build` raises.
     """
     with disk_errors(target.parent, needed):
         if is_complete(target):
@@ -38,21 +39,11 @@ def build_once(
 
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Holds the lock of `target`; after a failure, lock and folders are gone, those that were there before excepted.
-
-    Only the holder removes the lock's file.  That is safe: FileLock takes no file that has lost its name, so that
-    whoever waited for this one goes on to the next.
-    """
+    """Holds the lease of `target`; after a failure, folders are gone, those that were there before excepted."""
     made = [folder for folder in target.parents if not folder.exists()]
     try:
         with _acquire(target):
-            try:
-                yield
-            except BaseException:
-                # Windows, which cannot remove an open file, removes it on release.
-                with suppress(OSError):
-                    Path(_lock(target)).unlink()
-                raise
+            yield
     except BaseException:
         for folder in made:
             with suppress(OSError):
@@ -61,12 +52,12 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _acquire(target: Path) -> AbstractContextManager[object]:
-    lock = FileLock(_lock(target))
+    lease = make_lease(_lock(target))
     for _ in range(RETRIES):
         # Another process whose build failed may remove the folder between the two.
         with suppress(FileNotFoundError):
             target.parent.mkdir(parents=True, exist_ok=True)
-            return lock.acquire()
+            return lease.acquire()
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
 
 
@@ -109,11 +100,12 @@ def root_errors(path: Path) -> Iterator[None]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Removes the temporary folders of builders that died: those whose lock nobody holds."""
+    """Removes the temporary folders of builders that died: those whose lease nobody holds."""
     # Another process whose build failed may remove the folder in between.
     with suppress(FileNotFoundError):
         for partial in folder.glob("*" + PARTIAL):
-            with suppress(Timeout), FileLock(_lock(partial.with_name(partial.name.removesuffix(PARTIAL))), timeout=0):
+            lease = make_lease(_lock(partial.with_name(partial.name.removesuffix(PARTIAL))))
+            with suppress(Timeout), lease.acquire(timeout=0):
                 shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -125,5 +117,5 @@ def no_space(folder: Path, needed: int, setting: str = "data.cache_dir") -> User
     )
 
 
-def _lock(target: Path) -> str:
-    return str(target.with_name(target.name + ".lock"))
+def _lock(target: Path) -> Path:
+    return target.with_name(target.name + ".lock")

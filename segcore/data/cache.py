@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,13 +20,15 @@ from segcore.data.reading import Pixels, UnreadableError, read_item
 from segcore.errors import UserError
 
 # Raised when the meaning of the cached bytes changes.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PARTS = ("train", "validation", "test")
 # Batch norm cannot train on a single image.
 SMALLEST = {"train": 2, "validation": 1, "test": 1}
 SHOWN_SKIPPED = 5
 # Items that are read ahead of the writer, for each thread: enough that a slow one rarely makes the others wait.
 READ_AHEAD = 4
+# Items whose checksum is computed in one piece.
+ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,13 @@ def prepare_data(
     image_size: int,
     max_skipped_fraction: float,
     cache_dir: Path,
+    verify: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> PreparedData:
     """The pixels of `index` at image_size x image_size, from the cache below `cache_dir` or decoded into it.
+
+    verify: whether a cache is read through and held against its checksum first, a second for each GB; a damaged one is
+    made anew.
 
     max_skipped_fraction: more unreadable items than this share of all raise UserError, as do a part that is left
     with too few and a full disk.  progress: called with (items decoded, items in all) while the cache is built.
@@ -98,7 +105,11 @@ def prepare_data(
         _build(folder, index, image_size, progress)
 
     needed = cache_bytes(index, image_size)
-    build_once(target, is_complete=lambda folder: _open(folder, index) is not None, build=build, needed=needed)
+
+    def is_complete(folder: Path) -> bool:
+        return _open(folder, index) is not None and (not verify or _is_sound(folder))
+
+    build_once(target, is_complete=is_complete, build=build, needed=needed)
     data = _open(target, index)
     assert data is not None
     _check(data, index, max_skipped_fraction)
@@ -124,7 +135,7 @@ def _key(index: DataIndex, image_size: int) -> str:
 def _build(folder: Path, index: DataIndex, image_size: int, progress: Callable[[int, int], None] | None) -> None:
     order = [(part, index.items[i]) for part in PARTS for i in getattr(index, part)]
     kept: dict[str, list[Item]] = {part: [] for part in PARTS}
-    skipped = []
+    skipped, checksum = [], 0
     with (folder / "pixels.npy").open("wb") as pixels:
         size = _write_header(pixels, (len(order), image_size, image_size, 4))
         results = _read_all([item for _, item in order], image_size, index.mask_format)
@@ -132,14 +143,27 @@ def _build(folder: Path, index: DataIndex, image_size: int, progress: Callable[[
             if isinstance(result, Skipped):
                 skipped.append(result)
             else:
-                pixels.write(pack(*result).tobytes())
+                row = pack(*result).tobytes()
+                checksum = zlib.crc32(row, checksum)
+                pixels.write(row)
                 kept[part].append(item)
             if progress is not None:
                 progress(done, len(order))
         # The rows of skipped items follow the last, unused and without content.
         pixels.truncate(size)
     parts = {part: [[item.name, item.breed] for item in items] for part, items in kept.items()}
-    (folder / "index.json").write_text(json.dumps({"parts": parts, "skipped": [asdict(item) for item in skipped]}))
+    content = {"parts": parts, "skipped": [asdict(item) for item in skipped], "crc32": checksum}
+    (folder / "index.json").write_text(json.dumps(content))
+
+
+def _is_sound(folder: Path) -> bool:
+    """Whether the pixels are those that were written."""
+    content: dict[str, Any] = json.loads((folder / "index.json").read_text())
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    checksum, used = 0, sum(len(items) for items in content["parts"].values())
+    for start in range(0, used, ROWS_AT_ONCE):
+        checksum = zlib.crc32(np.ascontiguousarray(pixels[start : min(used, start + ROWS_AT_ONCE)]).data, checksum)
+    return checksum == content.get("crc32")
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> int:

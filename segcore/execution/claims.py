@@ -8,20 +8,17 @@ not changed for a while. (An owner that died on the same machine is seen at once
 
 import fcntl
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import LeaseCompromise, SoftFileLease, Timeout
+from filelock import SoftFileLease, Timeout
 
 from segcore.execution.folder import RunFolder
+from segcore.leases import make_lease
 
 LOCK, LEASE = "lock", "claim"
 # Another lease in the folder, of whoever delivers it to MLflow (segcore.tracking); it is no claim on the run.
 DELIVERY = "delivery"
-# A lease that was not renewed for so long is taken over: more than storage is ever away, less than anybody waits. The
-# time passes on the clock of whoever waits, so that neither a clock that jumps nor one that is wrong matters.
-LEASE_SECONDS = 60.0
 
 
 @dataclass
@@ -51,16 +48,13 @@ class Claims:
 
     leases: dict[Path, SoftFileLease] = field(default_factory=dict)
 
-    def take(self, folder: RunFolder, on_lost: Callable[[LeaseCompromise], None] | None = None) -> Claim | None:
-        """The claim on a run; None where it is another's.  Never waits: ask again.  Raises OSError.
-
-        on_lost: called, in a thread, when the claim is lost.
-        """
+    def take(self, folder: RunFolder) -> Claim | None:
+        """The claim on a run; None where it is another's.  Never waits: ask again.  Raises OSError."""
         folder.path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lease = self.leases.setdefault(folder.path, make_lease(folder.path / LEASE, on_lost))
+            lease = self.leases.setdefault(folder.path, make_lease(folder.path / LEASE))
             lease.acquire(timeout=0)
         except (BlockingIOError, Timeout):
             os.close(descriptor)
@@ -70,8 +64,3 @@ class Claims:
             raise
         del self.leases[folder.path]
         return Claim(descriptor, lease)
-
-
-def make_lease(path: Path, on_lost: Callable[[LeaseCompromise], None] | None = None) -> SoftFileLease:
-    """A lease that any thread of this process may give back."""
-    return SoftFileLease(path, lease_duration=LEASE_SECONDS, on_compromise=on_lost, thread_local=False)

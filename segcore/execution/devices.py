@@ -36,7 +36,8 @@ class Devices:
     """Gives each run a device, the least used first.
 
     A device is locked while it has runs of this call, so that another call takes another one, or waits.  Runs of one
-    call share a device only where there are more `jobs` than devices, which is to ask for it; CPU runs always share.
+    call share a device only where that is asked for: by more `jobs` than devices, or by `execution.gpus_per_run`; CPU
+    runs always share.
     say: tells the user, once, that a device is waited for.
     """
 
@@ -57,7 +58,7 @@ class Devices:
         if device.type != "cuda":
             return Place()
         suitable = self.names if device.index is None else [self.names[device.index]]
-        most = math.ceil(self.jobs / len(suitable))
+        most = max(math.ceil(self.jobs / len(suitable)), math.floor(1 / config.execution.gpus_per_run))
         for name in sorted(suitable, key=self.numbers.__getitem__):
             if self.numbers[name] < most and self.lock(name):
                 self.numbers[name] += 1

@@ -62,6 +62,19 @@ def require_files(request: Request) -> None:
         raise UserError("no ablation file is given; `python runner.py --list` shows those that there are")
 
 
+def require_alone(request: Request, has_others: bool) -> None:
+    """Raise UserError where --reproduce comes with what belongs to ablations.
+
+    has_others: whether --list or --calibrate was given.
+    """
+    chosen = (request.preset, request.seeds, request.only, request.rerun, request.jobs > 1, has_others)
+    if request.files or any(chosen):
+        raise UserError(
+            "--reproduce RUN goes with KEY=VALUE and --dry-run alone: the run brings its settings and its seed, and no "
+            "ablation is run beside it"
+        )
+
+
 def find_file(argument: str) -> Path:
     """The ablation file that an argument of the command line means: a path, or the bare name of one in `experiments/`.
 

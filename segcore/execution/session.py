@@ -67,11 +67,12 @@ class Session:
         """Decode what is not in the cache yet, before any worker starts.  Raises UserError on unusable data."""
         skipped: dict[str, Skipped] = {}
         with Progress(console=self.console, transient=True) as progress:
-            for run in self.to_do:
+            # Each cache once.
+            for run in {run.config.data.model_dump_json(): run for run in self.to_do}.values():
                 size = run.config.data.image_size
                 task = progress.add_task(f"decoding to {size} x {size}", total=None)
                 show = partial(show_decoding, progress, task)
-                data = build.build_data(run.config, self.lookup.index(run.config), show)
+                data = build.build_data(run.config, self.lookup.index(run.config), show, verify=True)
                 progress.remove_task(task)
                 skipped |= {item.name: item for item in data.skipped}
         if skipped:

@@ -26,6 +26,7 @@ from segcore.tracking.delivery import Delivery, deliver  # noqa: E402
 from segcore.tracking.feeder import AFTER_INTERRUPT_SECONDS, CLOSE_SECONDS, Feeder  # noqa: E402
 from segcore.tracking.lease import LEASE, DeliveredElsewhere  # noqa: E402
 from segcore.tracking.noted import note_of  # noqa: E402
+from segcore.tracking.recorded import RecordedRun, read_recorded  # noqa: E402
 from segcore.tracking.runs import open_run  # noqa: E402
 from segcore.tracking.store import ExperimentInfo, prepare_store, tracking_client, tracking_uri  # noqa: E402
 from segcore.tracking.summary import deliver_summary, is_summary_of  # noqa: E402
@@ -43,12 +44,14 @@ __all__ = [
     "Delivery",
     "ExperimentInfo",
     "Feeder",
+    "RecordedRun",
     "deliver",
     "deliver_summary",
     "is_summary_of",
     "note_of",
     "open_run",
     "prepare_store",
+    "read_recorded",
     "system_sampler",
     "tracking_client",
     "tracking_uri",

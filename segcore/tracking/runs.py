@@ -53,11 +53,7 @@ def open_run(run: str) -> Path:
     one name the newest finished one counts.  A copy leads to the run that it was copied from.
     Raises UserError where no run or several match, where the run has no weights, and where MLflow cannot be asked.
     """
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").is_file():
-        raise UserError(
-            f"--run {run}: there is no mlflow.db in this folder, so no run is known. Go to the folder in which it was "
-            "trained, or set MLFLOW_TRACKING_URI."
-        )
+    require_database(f"--run {run}")
     try:
         with impatient():
             uri = _uri_of_weights(tracking_client(), run)
@@ -69,15 +65,25 @@ def open_run(run: str) -> Path:
         raise unusable(error) from error
 
 
+def require_database(request: str) -> None:
+    """Raises UserError, which names the request, where there is nothing to look a run up in."""
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").is_file():
+        raise UserError(
+            f"{request}: there is no mlflow.db in this folder, so no run is known. Go to the folder in which it was "
+            "trained, or set MLFLOW_TRACKING_URI."
+        )
+
+
 def _uri_of_weights(client: MlflowClient, run: str) -> str:
-    found = client.get_run(_only_run_id(client, run))
+    found = client.get_run(only_run_id(client, run))
     if BEST_WEIGHTS not in {file.path for file in client.list_artifacts(found.info.run_id)}:
         state = found.data.tags.get("state", "of another tool")
         raise UserError(f"run {run} ({found.info.run_id}) has no {BEST_WEIGHTS}: it is {state}")
     return f"{found.info.artifact_uri}/{BEST_WEIGHTS}"
 
 
-def _only_run_id(client: MlflowClient, run: str) -> str:
+def only_run_id(client: MlflowClient, run: str) -> str:
+    """The id of the one run that is called so, as in `open_run`.  Raises UserError where none or several are."""
     names = {experiment.experiment_id: experiment.name for experiment in all_experiments(client)}
     found = _runs_called(client, run, names)
     # Copies hold the same weights as their origin, so they do not make a name ambiguous.

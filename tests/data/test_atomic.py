@@ -8,10 +8,10 @@ from pathlib import Path
 from threading import Lock
 
 import pytest
-from filelock import FileLock
 
 from segcore.data.atomic import build_once, remove_abandoned
 from segcore.errors import UserError
+from segcore.leases import make_lease
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -140,7 +140,7 @@ def test_a_cache_that_cannot_be_written_names_the_setting(tmp_path: Path) -> Non
 def test_only_the_folders_of_dead_builders_are_removed(tmp_path: Path) -> None:
     (tmp_path / "dead.partial").mkdir()
     (tmp_path / "alive.partial").mkdir()
-    with FileLock(str(tmp_path / "alive.lock")), ThreadPoolExecutor(1) as other:
+    with make_lease(tmp_path / "alive.lock"), ThreadPoolExecutor(1) as other:
         other.submit(remove_abandoned, tmp_path).result()
     assert not (tmp_path / "dead.partial").exists()
     assert (tmp_path / "alive.partial").exists()

@@ -208,3 +208,22 @@ def test_the_listing_of_the_cache_is_plain_json(tmp_path: Path, make_pets: Make,
     content = json.loads(next((tmp_path / "cache").glob("*/index.json")).read_text())
     assert content["parts"]["test"] == [["b_0", None], ["b_1", None]]
     assert content["skipped"] == []
+
+
+@pytest.mark.parametrize("position", [200, -1])
+def test_a_flipped_bit_is_noticed_where_the_cache_is_verified(
+    tmp_path: Path, make_pets: Make, find: Find, decodes: list[str], position: int
+) -> None:
+    index = find(make_pets(tmp_path / "pets"))
+    expected = reds(prepare(index, tmp_path / "cache").train)
+    pixels = next((tmp_path / "cache").glob("*/pixels.npy"))
+    content = bytearray(pixels.read_bytes())
+    content[position] ^= 1
+    pixels.write_bytes(content)
+    prepare(index, tmp_path / "cache")
+    assert len(decodes) == 10  # a worker trusts what its runner has verified
+    data = prepare_data(index, image_size=4, max_skipped_fraction=1, cache_dir=tmp_path / "cache", verify=True)
+    assert len(decodes) == 20
+    assert reds(data.train) == expected
+    prepare_data(index, image_size=4, max_skipped_fraction=1, cache_dir=tmp_path / "cache", verify=True)
+    assert len(decodes) == 20

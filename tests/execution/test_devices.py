@@ -244,3 +244,10 @@ def test_a_lock_that_this_user_may_not_open_is_an_error_that_tells_what_to_do(ma
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(UserError, match=r"locks/cuda-0: Permission denied; .*chmod 666 .*locks/\*"):
         own.take(config())
+
+
+def test_runs_that_take_half_a_gpu_share_one(make_devices, make_config):
+    calls, _ = make_devices(count=1)
+    half = make_config(execution__device="cuda", execution__gpus_per_run=0.5)
+    assert [calls.take(half).device for _ in range(2)] == ["0", "0"]
+    assert calls.take(half) is None

@@ -10,11 +10,12 @@ from segcore.execution import launching, local
 from segcore.execution.attempts import start_attempt
 from segcore.execution.devices import Devices, Place
 from segcore.execution.jobs import Job
-from segcore.execution.launching import launch, stop
+from segcore.execution.launching import launch
 from segcore.execution.local import LocalLauncher, Refusal, next_ready
 from segcore.execution.nursery import UNSEEN
 from segcore.execution.stage import Stage
 from segcore.plan import Facts, expand
+from segcore.training_state import save_state
 
 
 @pytest.fixture
@@ -28,38 +29,6 @@ def job_of(run, code):
     folder = start_attempt(run, "float32")
     folder.set_state("running")
     return Job(run, folder, subprocess.Popen([sys.executable, "-c", code]))
-
-
-@pytest.mark.parametrize(
-    ("code", "state", "reason"),
-    [
-        ("import os; os.kill(os.getpid(), 9)", "lost", "killed (SIGKILL)"),
-        ("import os; os.kill(os.getpid(), 6)", "failed", "ended by signal 6"),
-        ("raise SystemExit(3)", "failed", "ended with status 3"),
-    ],
-)
-def test_a_death_that_the_worker_could_not_note_is_noted(runs, code, state, reason):
-    job = job_of(runs[0], code)
-    job.process.wait()
-    assert job.check()
-    assert job.folder.state == state
-    assert reason in job.folder.reason
-    assert not job.check()  # it ended once
-
-
-def test_what_the_worker_noted_stays(runs):
-    job = job_of(runs[0], "raise SystemExit(1)")
-    job.folder.set_state("diverged", "loss is nan")
-    job.process.wait()
-    assert job.check()
-    assert (job.folder.state, job.folder.reason) == ("diverged", "loss is nan")
-
-
-def test_stopped_workers_are_interrupted_not_failed(runs):
-    jobs = [job_of(run, "import time; time.sleep(60)") for run in runs[:2]]
-    stop(jobs)
-    assert [job.folder.state for job in jobs] == ["interrupted", "interrupted"]
-    assert all(job.process.poll() is not None for job in jobs)
 
 
 def test_a_run_waits_for_the_training_that_it_can_take_over(write_ablation, monkeypatch, tmp_path):
@@ -295,3 +264,26 @@ def test_a_failure_of_a_runs_own_is_kept_when_the_call_is_stopped(runs, monkeypa
         ("failed", "ValueError: its own"),
         ("interrupted", "stopped by a signal"),
     ]
+
+
+def test_a_run_that_fails_is_tried_again_behind_the_others_until_it_gets_no_further(runs, monkeypatch):
+    steps = Steps(monkeypatch)
+    fallen = {runs[0].fingerprint: 0}
+
+    def tick(running):
+        for job in running:
+            position = job.process.position
+            if job.run == runs[1]:
+                steps.end(position)
+            elif position not in steps.ended:
+                fallen[runs[0].fingerprint] += 1
+                if fallen[runs[0].fingerprint] == 2:  # of four tries, only the second gets further
+                    save_state(job.folder.states, {"epoch": 1})
+                steps.end(position, status=3)
+
+    monkeypatch.setattr(local.build, "count_cores", lambda: 1)
+    heard = Heard(tick)
+    make_launcher(claim=lambda run: StandInClaim(), retries=1).execute(runs[:2], heard)
+    assert [arm for _, arm, stage in steps.begun if stage == "training"] == ["large", "small", "large", "large"]
+    assert [job.run for job in heard.tried_again] == [runs[0]] * 2
+    assert {job.run.arm: job.folder.state for job in heard.ended} == {"small": "finished", "large": "failed"}

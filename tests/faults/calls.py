@@ -52,9 +52,17 @@ class World:
             definition["settings"] = merged
         (self.folder / "faults.yaml").write_text(yaml.safe_dump(definition, sort_keys=False))
 
+    def disturb(self, code: str) -> None:
+        """Have the calls from now on do something of their own first, such as to spoil a function of the suite."""
+        head = f"import sys\nsys.path.insert(0, {str(PROJECT)!r})\n"
+        run = f"import runpy\nrunpy.run_path({str(PROJECT / 'runner.py')!r}, run_name='__main__')\n"
+        (self.folder / "disturbed.py").write_text(head + code + "\n" + run)
+
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """A call that goes on in the background."""
-        command = [sys.executable, str(PROJECT / "runner.py"), "faults.yaml", "--no-report", *arguments]
+        disturbed = self.folder / "disturbed.py"
+        script = disturbed if disturbed.exists() else PROJECT / "runner.py"
+        command = [sys.executable, str(script), "faults.yaml", "--no-report", *arguments]
         variables = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
         with (self.folder / "calls.txt").open("ab") as output:
             return subprocess.Popen(

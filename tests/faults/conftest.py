@@ -1,0 +1,31 @@
+"""Worlds for calls that are disturbed, and the undisturbed one that they are held against."""
+
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.calls import World
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world whose only run was trained in peace."""
+    world = World(tmp_path_factory.mktemp("undisturbed"))
+    world.write()
+    assert world.call() == 0, world.output
+    return world
+
+
+@pytest.fixture
+def make_world(tmp_path_factory: pytest.TempPathFactory, undisturbed: World) -> Callable[..., World]:
+    """A function that makes a world with the same data; changes: of its ablation."""
+
+    def make(**changes: object) -> World:
+        world = World(tmp_path_factory.mktemp("world"))
+        world.write(**changes)
+        shutil.copytree(undisturbed.folder / "data", world.folder / "data")
+        # MLflow's tables, without runs: making them takes seconds.
+        return world
+
+    return make
