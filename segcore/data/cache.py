@@ -182,7 +182,7 @@ def _open(folder: Path, index: DataIndex) -> PreparedData | None:
     try:
         content: dict[str, Any] = json.loads((folder / "index.json").read_text())
         # Copied on writing, which nobody does, because PyTorch takes no memory that is read-only.
-        pixels = np.load(folder / "pixels.npy", mmap_mode="c")
+        pixels = np.load(folder / "pixels.npy", mmap_mode="c")  # noqa: TID251 - the cache's own; no pickles
         parts, start = {}, 0
         for part in PARTS:
             names, breeds = zip(*content["parts"][part], strict=True) if content["parts"][part] else ((), ())
