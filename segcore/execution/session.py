@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID
 from segcore import build, tracking
 from segcore.ablation import Ablation, load_ablation
 from segcore.config import RunConfig
+from segcore.credentials import without_credentials
 from segcore.data import DataIndex, Skipped
 from segcore.errors import MissingDataError, UserError
 from segcore.execution.devices import Devices
@@ -25,6 +26,7 @@ from segcore.execution.request import Launcher, Request
 from segcore.execution.standing import is_finished, standing_folder, standing_runs
 from segcore.execution.terminal import Display
 from segcore.plan import Facts, Plan, Run, digest, expand
+from segcore.wording import plain_markdown
 
 LAUNCHERS = {Launcher.local: LocalLauncher}
 
@@ -249,7 +251,7 @@ class Session:
         claims = [hypothesis.model_dump() for hypothesis in plan.ablation.definition.hypotheses]
         return {
             "preset": plan.ablation.preset or "",
-            "overrides": shlex.join(self.request.overrides),
+            "overrides": without_credentials(shlex.join(self.request.overrides)),
             "hypotheses": digest(claims),
         }
 
@@ -268,10 +270,10 @@ class Session:
 def describe_experiment(ablation: Ablation) -> tracking.ExperimentInfo:
     """What the MLflow experiment of an ablation says: question, claims and definition."""
     definition = ablation.definition
-    claims = [f"- {hypothesis.claim} (`{hypothesis.metric}`)" for hypothesis in definition.hypotheses]
-    section = f"Report section {definition.report.section}. " if definition.report else ""
+    claims = [f"- {plain_markdown(hypothesis.claim)} (`{hypothesis.metric}`)" for hypothesis in definition.hypotheses]
+    section = f"Report section {plain_markdown(definition.report.section)}. " if definition.report else ""
     factor = ", ".join(f"`{factor}`" for factor in definition.factors)
-    text = [f"{definition.title}: {definition.question}", f"{section}Factor: {factor}."]
+    text = [plain_markdown(f"{definition.title}: {definition.question}"), f"{section}Factor: {factor}."]
     if claims:
         text.append("Claims:\n" + "\n".join(claims))
     description = "\n\n".join(text)

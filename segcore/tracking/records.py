@@ -11,7 +11,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.types import Schema, TensorSpec
 
 from segcore.config import flatten
+from segcore.credentials import without_credentials
 from segcore.tracking.folder import Record, RunFiles
+from segcore.wording import plain_markdown
 
 # So many characters of the data's fingerprint stand in the UI beside its name; the whole is in the profile.
 DIGEST = 12
@@ -33,6 +35,7 @@ def as_text(value: Any) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
+    text = without_credentials(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -69,7 +72,7 @@ def user_name() -> str:
 def _sentence(files: RunFiles, identity: Mapping[str, str], reused_from: str | None) -> str:
     """What the UI shows as the run's description."""
     epochs = f"{len(files.epochs)} epoch{'s' * (len(files.epochs) != 1)}"
-    because = f": {files.reason}" if files.reason else "."
+    because = f": {plain_markdown(files.reason)}" if files.reason else "."
     says = {
         "running": "is being trained.",
         "finished": f"finished after {epochs}{_outcome(files.results)}.",
@@ -79,7 +82,7 @@ def _sentence(files: RunFiles, identity: Mapping[str, str], reused_from: str | N
         "missing": f"did not run{because}",
     }
     copy = f" Copied from run `{reused_from}`, which has the same settings and data." if reused_from else ""
-    return f"{identity['name']} {says[files.state]}{copy}"
+    return f"{plain_markdown(identity['name'])} {says[files.state]}{copy}"
 
 
 def _outcome(results: Record | None) -> str:
@@ -135,7 +138,7 @@ def _dataset(files: RunFiles) -> Dataset:
         name=data["name"],
         digest=data["fingerprint"][:DIGEST],
         source_type="local",
-        source=json.dumps({"uri": data["root"]}),
+        source=json.dumps({"uri": without_credentials(data["root"])}),
         schema=json.dumps(_schema(files.settings["data"]["image_size"]).to_dict()),
         profile=json.dumps(profile),
     )
