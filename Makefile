@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install install-dev demo report figures calibration bench growth test check schema clean
+.PHONY: help install install-dev demo report figures calibration bench growth test test-faults check schema clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,12 +61,16 @@ growth: .venv/installed-bench ## how time and memory grow with images, their siz
 test: install-dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: install-dev ## style, types, import rules, file sizes
+test-faults: install-dev ## the long tests of faults: thousands of damaged files
+	$(BIN)/python -m pytest -s -m faults tests
+
+check: install-dev ## style, types, import rules, file sizes, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy runner.py call.py segcore analysis benchmarks tests
 	$(BIN)/lint-imports
 	$(BIN)/python tests/check_files.py
+	$(BIN)/python tests/check_advisories.py
 
 schema: install  ## experiments/schema.json, for editors
 	$(BIN)/python -m segcore.schema
