@@ -64,12 +64,13 @@ test: install-dev ## all tests
 test-faults: install-dev ## long tests of faults: killed processes, full disks, dead servers, fuzzing; an hour on 2 cores
 	$(BIN)/python -m pytest -n 2 -m faults -rA tests
 
-check: install-dev ## style, types, import rules, file sizes
+check: install-dev ## style, types, import rules, file sizes, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy runner.py call.py segcore analysis benchmarks tests
 	$(BIN)/lint-imports
 	$(BIN)/python tests/check_files.py
+	$(BIN)/python tests/check_advisories.py
 
 schema: install  ## experiments/schema.json, for editors
 	$(BIN)/python -m segcore.schema

@@ -55,7 +55,7 @@ def look_ahead(request: Request, calibrate: bool, console: Console) -> int:
         console.print(show_plan(plan, request, lookup, paces))
         epochs = max(config.trainer.epochs for config, _ in plan.arms.values())
         console.print(show_outlooks(outlook(definition_of(plan), seeds_after(plan), frame_of(plan), epochs)))
-    console.print(describe_whole(plans, request, lookup, paces), highlight=False)
+    console.print(describe_whole(plans, request, lookup, paces), markup=False, highlight=False)
     return FINISHED
 
 
@@ -71,7 +71,7 @@ def run(request: Request, console: Console, nursery: Nursery | None) -> int:
         console.print(show_verdicts(judge(definition_of(plan), frame_of(plan))))
         if request.report and session.delivered:
             report(plan, console)
-    console.print(describe_call(session.to_do), highlight=False)
+    console.print(describe_call(session.to_do), markup=False, highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
 
 
@@ -116,17 +116,20 @@ def report(plan: Plan, console: Console) -> None:
         if not tracking.is_summary_of(experiment, source, client):
             # Not at the top: its figures take seconds to import, and most calls have nothing new to report.
             from analysis.report import write_report
+            from analysis.reporting.escape import prose_markdown
 
             with console.status("writing the report"), tempfile.TemporaryDirectory() as place:
                 folder = Path(place) / "report"
-                sentences = write_report(client, [experiment], folder, plan=plan.plan)
-                tracking.deliver_summary(experiment, folder, sentences, source, client)
+                sentences = map(prose_markdown, write_report(client, [experiment], folder, plan=plan.plan))
+                tracking.deliver_summary(experiment, folder, list(sentences), source, client)
     # MLflow, its database and its artifact store raise errors of many kinds; the runs are finished all the same.
     except Exception as error:
         said = (str(error) or type(error).__name__).splitlines()[0]
         console.print(f"The report of {experiment} was not made: {said}", style="yellow", markup=False)
     else:
-        console.print(f"The report is in MLflow: run `report` of experiment {experiment}.", highlight=False)
+        console.print(
+            f"The report is in MLflow: run `report` of experiment {experiment}.", markup=False, highlight=False
+        )
 
 
 def code_of_analysis() -> str:

@@ -15,7 +15,8 @@ from analysis.figures import Picture, styled
 from analysis.figures.pictures import whole_stems
 from analysis.figures.style import DPI
 from analysis.metrics import METRICS
-from analysis.numbers import join
+from analysis.numbers import flat, join
+from analysis.reporting.escape import escape_markdown, prose_markdown
 from analysis.reporting.gather import choose_run, draw, draw_overall, load_material
 from analysis.reporting.material import Material
 from analysis.reporting.overall import describe_overall
@@ -45,7 +46,7 @@ def show_picture(picture: Picture) -> None:
     with styled():
         picture.figure.savefig(buffer, dpi=DPI, format="png")
     show_image(buffer.getvalue(), round(PIXELS_PER_INCH * picture.figure.get_figwidth()))
-    say(f"*{picture.name}. {picture.caption}*")
+    say(f"*{escape_markdown(picture.name)}. {prose_markdown(flat(picture.caption))}*")
 
 
 @dataclass
@@ -99,11 +100,11 @@ class Ablation:
             say("No results, no verdicts.")
             return
         for verdict in material.verdicts:
-            notes = [f"   - {note}" for note in verdict.notes if note not in verdict.sentence]
-            head = f"{verdict.number}. *{verdict.hypothesis.claim}*: **{verdict.verdict}**"
-            say("\n".join([head, f"   - {verdict.sentence}", *notes]))
+            notes = [f"   - {prose_markdown(note)}" for note in verdict.notes if note not in verdict.sentence]
+            head = f"{verdict.number}. *{escape_markdown(flat(verdict.hypothesis.claim))}*: **{verdict.verdict}**"
+            say("\n".join([head, f"   - {prose_markdown(verdict.sentence)}", *notes]))
         for note in material.results.notes:
-            say(f"Note: {note}")
+            say(f"Note: {prose_markdown(note)}")
 
     def arms(self) -> pd.DataFrame:
         """What differs between the arms, and what along with it: parameters, compute, time; empty without results."""
@@ -231,11 +232,16 @@ def compare_images(ablation: Ablation, first: str | None = None, second: str | N
     first, second = first or default[0], second or default[1]
     images = material.images[material.images["arm"].isin([first, second])]
     if images.empty or images["arm"].nunique() < 2:
-        say(*(material.notes or [f"There are no images of both {first} and {second}; the arms are {join(arms)}."]))
+        say(
+            *(
+                material.notes
+                or [escape_markdown(f"There are no images of both {first} and {second}; the arms are {join(arms)}.")]
+            )
+        )
         return pd.DataFrame()
     paired = images.pivot_table(index=["name", "seed"], columns="arm", values="dice")[[first, second]].dropna()
     if paired.empty:
-        say(f"{first} and {second} have no seed in common.")
+        say(f"{escape_markdown(first)} and {escape_markdown(second)} have no seed in common.")
         return pd.DataFrame()
     table = paired.groupby("name").mean()
     table["difference"] = table[first] - table[second]
@@ -273,7 +279,10 @@ def show_sheet(ablation: Ablation, arm: str | None = None, seed: int | None = No
     with reading():
         content = load_sheet(ablation.client, material.results, arm, seed, sheet)
     if content is None:
-        say(f"The run of {arm}, seed {seed} has no sheet `{sheet}`; a finished run has worst, best and tenth_batches.")
+        say(
+            f"The run of {escape_markdown(arm)}, seed {seed} has no sheet `{sheet}`; a finished run has worst, best "
+            "and tenth_batches."
+        )
     else:
-        say(f"*{arm}, seed {seed}*")
+        say(f"*{escape_markdown(arm)}, seed {seed}*")
         show_image(content, SHEET_WIDTH)

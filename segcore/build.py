@@ -1,6 +1,7 @@
 """The only place where settings meet classes."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,20 @@ def load_model(path: Path, device: torch.device) -> tuple[nn.Module, RunConfig, 
         config = parse_stored(metadata["settings"])
         with torch.device("meta"):  # makes no weights of its own
             model = MODELS[config.model.name](in_channels=3, out_channels=1)
+        check_weights(tensors, model.state_dict())
         model.load_state_dict(tensors, assign=True)
-    except (ValidationError, RuntimeError) as error:
+    except (ValidationError, RuntimeError, ValueError) as error:
         raise UserError(f"{path}: does not fit this version of the suite: {error}") from None
+    threshold = metadata.get("threshold", 0.5)
+    if not isinstance(threshold, float) or not 0 < threshold < 1:
+        raise UserError(f"{path}: threshold = {threshold!r} must be a number between 0 and 1; the file is damaged")
     return on_device(model, device, torch.channels_last).eval(), config, metadata
+
+
+def check_weights(tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
+    """Raises ValueError for weights of another type than the network's, and for weights that are no numbers."""
+    for name, tensor in tensors.items():
+        if name in wanted and tensor.dtype != wanted[name].dtype:
+            raise ValueError(f"{name} is of type {tensor.dtype}, not {wanted[name].dtype}")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds values that are no numbers or infinite")

@@ -1,6 +1,7 @@
 """Checkpoints as safetensors files: weights and a few texts, nothing that loading could execute."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from segcore.errors import UserError
+
+CHECKSUM = "checksum"
 
 
 def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> None:
@@ -22,8 +26,12 @@ def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write contiguous tensors and the metadata; a reader sees the old file or the new one, never a part."""
-    write_safetensors(path, tensors, {key: json.dumps(value) for key, value in metadata.items()})
+    """Write contiguous tensors and the metadata; a reader sees the old file or the new one, never a part.
+
+    A checksum over all of it lets a reader notice later damage.
+    """
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    write_safetensors(path, tensors, texts | {CHECKSUM: checksum_of(tensors, texts)})
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
@@ -52,17 +60,36 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def checksum_of(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
+    """SHA-256 of names, types, shapes and bytes of contiguous tensors, and of the metadata's texts."""
+    digest = hashlib.sha256(json.dumps(dict(sorted(texts.items()))).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a checkpoint.  Raises UserError where the file is missing, damaged or of another kind."""
+    """Tensors and metadata of a checkpoint.
+
+    Raises UserError where the file is missing, damaged or of another kind.  Files of versions that wrote no checksum
+    are read as they are.
+    """
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint file")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            metadata = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+            texts = dict(file.metadata() or {})
+        checksum = texts.pop(CHECKSUM, None)
+        is_whole = checksum is None or checksum == checksum_of(tensors, texts)
+        metadata = {key: json.loads(text) for key, text in texts.items()} if is_whole else {}
+    # A header may also claim a type that this torch does not have, or be nested without end.
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{path}: is damaged or not a checkpoint of this suite: {error}") from None
-    if "settings" not in metadata:
+    if not is_whole:
+        raise UserError(f"{path}: is damaged: its checksum is wrong. Use another copy, or train the run again")
+    if not isinstance(metadata.get("settings"), dict):
         raise UserError(f"{path}: holds no settings, so it is not a checkpoint of this suite")
     return tensors, metadata
 

@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 from torch import nn
 
 from segcore.ablation import parse_overrides
@@ -238,7 +239,7 @@ def make_table(tested: Tested) -> Table:
     num_images, batch_size = len(tested.data.test), tested.config.data.batch_size
     what = f"{tested.data.name}: {num_images:,} test images, epoch {tested.metadata.get('epoch', 'unknown')}"
     title = f"{tested.run}\n{what}" if tested.run else what
-    table = Table(title=title)
+    table = Table(title=Text(title, "italic"))
     table.add_column("metric, at threshold")
     columns = {f"{tested.threshold:g} (chosen)": "test"} | {
         f"{cut:g}": f"test_at_{cut}" for cut in FIXED_THRESHOLDS if cut != tested.threshold

@@ -4,7 +4,6 @@ Each file is written aside and renamed, and holds the SHA-256 of its content. Th
 damaged one there is the one before. Nothing in such a file can execute: numbers, texts and tensors alone.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -17,7 +16,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from segcore.checkpoint import write_safetensors
+from segcore.checkpoint import checksum_of, write_safetensors
 
 KEPT = 2
 NAME = re.compile(r"^(\d{6,})\.safetensors$")
@@ -37,7 +36,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> Path:
     path = folder / f"{number_of(earlier[0]) + 1 if earlier else 1:06d}.safetensors"
     tensors: dict[str, Tensor] = {}
     text = json.dumps(pack(state, tensors, count()))
-    write_safetensors(path, tensors, {"state": text, "sha256": checksum(text, tensors)})
+    write_safetensors(path, tensors, {"state": text, "sha256": checksum_of(tensors, {"state": text})})
     for old in earlier[KEPT - 1 :]:
         old.unlink(missing_ok=True)
     return path
@@ -60,7 +59,7 @@ def load_state(path: Path) -> dict[str, Any]:
         with safetensors.safe_open(path, framework="pt") as file:
             texts = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        if checksum(texts["state"], tensors) != texts["sha256"]:
+        if checksum_of(tensors, {"state": texts["state"]}) != texts["sha256"]:
             raise DamagedStateError("its checksum is another")
         state: dict[str, Any] = unpack(json.loads(texts["state"]), tensors)
     except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
@@ -100,12 +99,3 @@ def unpack(packed: Any, tensors: dict[str, Tensor]) -> Any:
         return {key: unpack(item, tensors) for key, item in content}
     items = [unpack(item, tensors) for item in content]
     return items if kind == "list" else tuple(items)
-
-
-def checksum(text: str, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of a text and of tensors with their names, types and shapes."""
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """What is wrong with a value, in words that a user can act on."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from pydantic_core import ErrorDetails
@@ -15,6 +16,18 @@ PATTERNS = {
 
 # Names that other tools give to settings, and that are spelt too differently to be found.
 ALIASES = {"learning_rate": "optimizer.lr", "num_epochs": "trainer.epochs", "max_epochs": "trainer.epochs"}
+
+
+# What means something in Markdown or HTML; an underscore does only at a word's edge.
+MARKUP = re.compile(r"[\\`*\[\]<>|~&#]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def plain_markdown(text: str) -> str:
+    """A text from a file as Markdown that shows it as it is, on one line."""
+    return MARKUP.sub(
+        lambda found: f"&{'lt' if found[0] == '<' else 'amp'};" if found[0] in "<&" else f"\\{found[0]}",
+        " ".join(text.split()),
+    )
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from segcore.ablation import read_preset
 from segcore.config import Layer, Problems, RunConfig, resolve
+
+# The same examples in every run, so that a failure can be repeated; --hypothesis-profile=random looks further.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.register_profile("random", deadline=None, max_examples=1000)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from segcore.errors import UserError
@@ -17,6 +19,14 @@ from segcore.yaml_files import parse_yaml, read_mapping
         ("true", True),
         ("null", None),
         ("lr 1e-3", "lr 1e-3"),
+        ("010", 10),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("1_000", "1_000"),
+        ("1:30", "1:30"),
+        ("-.inf", float("-inf")),
+        ("2026-01-01", "2026-01-01"),
+        ("=", "="),
     ],
 )
 def test_values_arrive_as_yaml_1_2_has_them(text, value):
@@ -32,7 +42,17 @@ def test_values_arrive_as_yaml_1_2_has_them(text, value):
         ("a: 1\nb: 2\na: 3\n", "line 3.*'a' is given twice"),
         ("? [1, 2]\n: 3\n", "key must be plain text"),
         ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
-        ("a: 2001-99-99", "not valid YAML"),
+        ("a: !!timestamp 2001-99-99", "not valid YAML"),
+        ("a: !!int one", "not valid YAML"),
+        ("a: !!float {}", "not valid YAML"),
+        ('a: "\\e[31m"', r"line 1.*U\+001B.*cannot be seen"),
+        ('a: 1\n"\\u202e": 1', r"line 2.*U\+202E"),
+        ('a: "\\ud800"', r"U\+D800"),
+        ("a: &a [*a]", "alias within itself"),
+        ("a: 1" + "0" * 5000, "so many digits"),
+        ("a: " + "[" * 100 + "]" * 100, "nested too deeply"),
+        ("a: " + "[" * 10_000, "nested too deeply|expected"),
+        ("a: b" + " " * 1_000_000, "more than 200,000 characters"),
     ],
 )
 def test_what_is_not_plain_yaml_is_refused(tmp_path, text, message):
@@ -61,3 +81,15 @@ def test_files_that_hold_no_mapping_are_refused(tmp_path, content, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"absent\.yaml: there is no such file"):
         read_mapping(tmp_path / "absent.yaml")
+
+
+def test_aliases_that_would_amount_to_billions_of_values_are_refused_at_once():
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 10)]
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"line \d.*more than 100,000 values"):
+        parse_yaml("\n".join(levels), "test")
+    merged = ["m0: &m0 {a: 1}", *(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}" for n in range(1, 10))]
+    with pytest.raises(UserError, match="more than 100,000 values"):
+        parse_yaml("\n".join(merged), "test")
+    assert time.monotonic() - began < 5

@@ -159,7 +159,7 @@ def _build(folder: Path, index: DataIndex, image_size: int, progress: Callable[[
 def _is_sound(folder: Path) -> bool:
     """Whether the pixels are those that were written."""
     content: dict[str, Any] = json.loads((folder / "index.json").read_text())
-    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")  # noqa: TID251
     checksum, used = 0, sum(len(items) for items in content["parts"].values())
     for start in range(0, used, ROWS_AT_ONCE):
         checksum = zlib.crc32(np.ascontiguousarray(pixels[start : min(used, start + ROWS_AT_ONCE)]).data, checksum)
@@ -206,7 +206,7 @@ def _open(folder: Path, index: DataIndex) -> PreparedData | None:
     try:
         content: dict[str, Any] = json.loads((folder / "index.json").read_text())
         # Copied on writing, which nobody does, because PyTorch takes no memory that is read-only.
-        pixels = np.load(folder / "pixels.npy", mmap_mode="c")
+        pixels = np.load(folder / "pixels.npy", mmap_mode="c")  # noqa: TID251 - the cache's own; no pickles
         parts, start = {}, 0
         for part in PARTS:
             names, breeds = zip(*content["parts"][part], strict=True) if content["parts"][part] else ((), ())

@@ -69,6 +69,8 @@ def _listed(root: Path, images: dict[str, Path]) -> list[tuple[str, str]]:
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in _pictures(folder):
+        if not path.name.isprintable():  # it would steer a terminal, or stop at the first file that is UTF-8
+            raise UserError(f"{folder}: {path.name!r} holds characters that cannot be seen; rename it")
         if path.stem in found:
             raise UserError(f"{folder}: {found[path.stem].name} and {path.name} have the same name; remove one of them")
         found[path.stem] = path

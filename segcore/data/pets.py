@@ -81,8 +81,11 @@ def read_lines(path: Path) -> list[list[str]]:
     if not lines:
         raise UserError(f"{path}: the list names no image")
     for name in (column for columns in lines for column in columns):
-        if name in (".", "..") or "/" in name or "\\" in name:
-            raise UserError(f"{path}: {name!r} is not a plain file name; a list must not lead to other folders")
+        if name in (".", "..") or "/" in name or "\\" in name or not name.isprintable():
+            raise UserError(
+                f"{path}: {name!r} is not a plain file name; a list must not lead to other folders, nor "
+                "hold characters that cannot be seen"
+            )
     return lines
 
 

@@ -1,5 +1,6 @@
 """One image and its mask from their files to uint8 arrays of the wanted size."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,10 @@ from PIL import Image, UnidentifiedImageError
 from segcore.data.index import Item, MaskFormat
 
 PET, BACKGROUND, BORDER = 1, 2, 3
+# What cameras and programs write.  Others of Pillow's formats start a program (EPS: Ghostscript) or hold no pixels.
+PICTURE_FORMATS = (
+    *("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "TGA", "PCX", "ICO", "QOI"),
+)
 SINGLE_CHANNEL_MODES = ("1", "L", "P", "I", "I;16")
 
 Pixels = NDArray[np.uint8]
@@ -36,10 +41,20 @@ def read_item(item: Item, image_size: int, mask_format: MaskFormat) -> tuple[Pix
     return np.asarray(resized), np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
 
 
+@cache
+def picture_formats() -> tuple[str, ...]:
+    """Those of PICTURE_FORMATS that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in PICTURE_FORMATS if name in Image.OPEN)
+
+
 def open_picture(path: Path, kind: str) -> Image.Image:
-    """The decoded first frame of any picture that Pillow reads; `kind` names it in errors.  Raises UnreadableError."""
+    """The decoded first frame of a picture of PICTURE_FORMATS, whatever its ending; `kind` names it in errors.
+
+    Raises UnreadableError, also for a picture that claims more pixels than any photo has: nothing is decoded of it.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=picture_formats()) as image:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
                 raise UnreadableError(f"the {kind} has {image.width} x {image.height} pixels, too many to be one")
             image.load()
@@ -49,7 +64,7 @@ def open_picture(path: Path, kind: str) -> Image.Image:
     except FileNotFoundError as error:
         raise UnreadableError(f"the {kind} {path.name} is missing") from error
     except UnidentifiedImageError as error:
-        raise UnreadableError(f"the {kind} {path.name} is no picture that Pillow knows") from error
+        raise UnreadableError(f"the {kind} {path.name} is no picture of a known format") from error
     # Broken bytes make Pillow's decoders raise nearly everything, from SyntaxError to struct.error.
     except Exception as error:
         raise UnreadableError(f"the {kind} {path.name} cannot be read: {error}") from error

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import torch
 
+from segcore.credentials import clean_diff, without_credentials
 from segcore.execution.variables import PROJECT
 
 REPORTED_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "mlflow")
+# Whatever the user's own settings of git say: no colours, no other program, names as they are.
+PLAIN_DIFF = (
+    *("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "core.quotePath=false"),
+    *("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/"),
+)
 
 
 def git(*arguments: str) -> str | None:
@@ -22,9 +28,13 @@ def git(*arguments: str) -> str | None:
 
 
 def git_diff() -> str | None:
-    """What the working tree has that its commit has not, untracked files by name; None where there is nothing."""
-    diff = (git("diff", "HEAD") or "") + "".join(
-        f"untracked: {name}\n" for name in (git("ls-files", "--others", "--exclude-standard") or "").splitlines()
+    """What the working tree has that its commit has not, untracked files by name; None where there is nothing.
+
+    What looks like a credential is left out, and said so: the diff goes to MLflow, where others read it.
+    """
+    diff = clean_diff(git(*PLAIN_DIFF, "HEAD") or "") + "".join(
+        f"untracked: {without_credentials(name)}\n"
+        for name in (git("ls-files", "--others", "--exclude-standard") or "").splitlines()
     )
     return diff or None
 
@@ -39,7 +49,7 @@ def describe_environment(device: torch.device, threads: int) -> dict[str, str | 
     commit = git("rev-parse", "HEAD")
     return {
         "git_commit": commit.strip() if commit else None,
-        "git_dirty": git_diff() is not None if commit else None,
+        "git_dirty": bool(git("status", "--porcelain")) if commit else None,
         "device": describe_device(device),
         "threads": threads,
         "host": platform.node(),

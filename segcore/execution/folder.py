@@ -28,7 +28,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -78,7 +78,7 @@ class RunFolder:
     def state(self) -> State:
         """What became of the run so far; `new` where there is none."""
         state: State = self.read("state").get("state", "new")
-        return state
+        return state if state in get_args(State) else "new"  # a damaged file says nothing
 
     @property
     def reason(self) -> str | None:
@@ -90,9 +90,9 @@ class RunFolder:
         """The content of NAME.json; empty where there is none."""
         try:
             content: dict[str, Any] = json.loads((self.path / f"{name}.json").read_text())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
             return {}
-        return content
+        return content if isinstance(content, dict) else {}
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace NAME.json."""
@@ -119,13 +119,14 @@ class RunFolder:
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
         """The lines of NAME.jsonl; one that is still being written, or was torn by a kill, is left out."""
         path = self.path / f"{name}.jsonl"
-        for line in path.read_text().splitlines() if path.is_file() else ():
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+        for line in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else ():
+            with contextlib.suppress(ValueError, RecursionError):
+                if isinstance(content := json.loads(line), dict):
+                    yield content
 
     def experiments(self) -> set[str]:
         """The experiments that the run belongs to, by name."""
-        return {line["name"] for line in self.lines("experiments")}
+        return {str(line.get("name", "")) for line in self.lines("experiments")}
 
     def note_experiment(self, name: str, delivery: Mapping[str, Any] | None = None) -> None:
         """Note that the run belongs to an experiment, and what its delivery needs; unless that was noted last."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from yaml import YAMLError
+
 from segcore.build import resolve_device, resolve_precision, resolve_threads
 from segcore.config import RunConfig
 from segcore.execution import folder as folders
@@ -121,7 +123,7 @@ def read_paces() -> Paces:
 def read_pace(folder: RunFolder) -> tuple[Kind, Pace] | None:
     """Kind and pace of a finished run; None where the folder does not tell: of an older version, or no training."""
     state = folder.read("state")
-    epochs = [line["metrics"] for line in folder.lines("epochs")]
+    epochs: list[Any] = [line.get("metrics") for line in folder.lines("epochs")]
     if state.get("state") != "finished" or not epochs:
         return None
     try:
@@ -131,9 +133,10 @@ def read_pace(folder: RunFolder) -> tuple[Kind, Pace] | None:
         train_seconds = math.fsum(metrics["epoch_seconds"] for metrics in epochs)
         rest = state["ended"] - state["started"] - train_seconds
         memory = folder.read("training")["peak_memory_gib"]
-    except (KeyError, TypeError, ZeroDivisionError):
+    # Settings that are damaged or gone, too.
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, RecursionError, YAMLError):
         return None
-    if rest < 0:  # the training was another run's
+    if not rest >= 0:  # the training was another run's
         return None
     validation = max(0.0, train_seconds - training) / len(epochs) / sizes.validation
     # The folder does not tell testing from the rest; the validation of an epoch is much the same work.
@@ -191,4 +194,4 @@ def seconds_of_each(
 def finished_trainings() -> set[str]:
     """Fingerprints of the trainings that a run can take over."""
     finished = (RunFolder(path.parent) for path in folders.RUNS.glob("*/run.json"))
-    return {folder.read("run")["training_fingerprint"] for folder in finished if folder.state == "finished"}
+    return {folder.read("run").get("training_fingerprint", "") for folder in finished if folder.state == "finished"}

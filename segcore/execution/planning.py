@@ -13,6 +13,7 @@ from segcore.execution.folder import folder_of
 from segcore.execution.pace import Sizes
 from segcore.execution.request import Request
 from segcore.plan import Facts, Plan, Run, expand
+from segcore.wording import plain_markdown
 
 # States of runs that only `--rerun` trains again: a training that diverged would do so again.
 ENDED = ("finished", "diverged")
@@ -95,10 +96,10 @@ def find_runs_to_do(plans: Sequence[Plan], rerun: bool) -> list[Run]:
 def describe_experiment(ablation: Ablation) -> tracking.ExperimentInfo:
     """What the MLflow experiment of an ablation says: question, claims and definition."""
     definition = ablation.definition
-    claims = [f"- {hypothesis.claim} (`{hypothesis.metric}`)" for hypothesis in definition.hypotheses]
-    section = f"Report section {definition.report.section}. " if definition.report else ""
+    claims = [f"- {plain_markdown(hypothesis.claim)} (`{hypothesis.metric}`)" for hypothesis in definition.hypotheses]
+    section = f"Report section {plain_markdown(definition.report.section)}. " if definition.report else ""
     factor = ", ".join(f"`{factor}`" for factor in definition.factors)
-    text = [f"{definition.title}: {definition.question}", f"{section}Factor: {factor}."]
+    text = [plain_markdown(f"{definition.title}: {definition.question}"), f"{section}Factor: {factor}."]
     if claims:
         text.append("Claims:\n" + "\n".join(claims))
     description = "\n\n".join(text)

@@ -11,6 +11,7 @@ from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from segcore import build, tracking
+from segcore.credentials import without_credentials
 from segcore.data import Skipped
 from segcore.execution.attempts import can_continue, continue_attempt, set_aside, start_attempt
 from segcore.execution.claims import Claim, Claims
@@ -216,7 +217,7 @@ class Session:
         claims = [hypothesis.model_dump() for hypothesis in plan.ablation.definition.hypotheses]
         return {
             "preset": plan.ablation.preset or "",
-            "overrides": shlex.join(self.request.overrides),
+            "overrides": without_credentials(shlex.join(self.request.overrides)),
             "hypotheses": digest(claims),
         }
 

@@ -4,13 +4,15 @@ Of several attempts at a run the newest that finished stands; one that was made 
 """
 
 import re
+from collections import ChainMap
+from collections.abc import Mapping
 from typing import Any
 
 from segcore.execution import folder as folders
 from segcore.execution.folder import REPLACED, RunFolder, folder_of
 from segcore.plan import Plan, Run, digest
 
-SEED = re.compile(r"^seed: (\d+)$", re.MULTILINE)
+SEED = re.compile(r"^seed: (\d{1,18})$", re.MULTILINE)
 
 MACHINE = ("device", "host", "threads")
 ENDS = {
@@ -30,7 +32,13 @@ def standing_folder(run: Run) -> RunFolder:
         return folder
     earlier = (RunFolder(path.parent) for path in (folders.RUNS / REPLACED).glob(f"{run.fingerprint}-*/run.json"))
     finished = [attempt for attempt in earlier if attempt.state == "finished"]
-    return max(finished, key=lambda attempt: attempt.read("run").get("created", 0.0), default=folder)
+    return max(finished, key=created, default=folder)
+
+
+def created(folder: RunFolder) -> float:
+    """When an attempt was begun, Unix time; 0 where its file is damaged."""
+    time = folder.read("run").get("created")
+    return time if isinstance(time, int | float) else 0.0
 
 
 def newer_attempt(run: Run) -> str:
@@ -67,7 +75,7 @@ def belongs_to(run: Run, experiment: str) -> bool:
 def seeds_in_folders() -> set[int]:
     """The seeds of all runs that have a folder."""
     paths = (path for pattern in ("*", f"{REPLACED}/*") for path in folders.RUNS.glob(f"{pattern}/settings.yaml"))
-    texts = (path.read_text(encoding="utf-8") for path in paths)
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file())
     return {int(seed) for text in texts for seed in SEED.findall(text)}
 
 
@@ -124,8 +132,9 @@ def shown_reason(run: Run) -> str:
 def claims_of(run: Run, experiment: str) -> str:
     """The hash of what the experiment claimed when the run was begun; empty where it was begun for another one."""
     folder = standing_folder(run)
-    first = next((line["name"] for line in folder.lines("experiments")), None)
-    return str(folder.read("run").get("request", {}).get("hypotheses", "")) if first == experiment else ""
+    first = next((line.get("name") for line in folder.lines("experiments")), None)
+    request = folder.read("run").get("request")
+    return str(request.get("hypotheses", "")) if first == experiment and isinstance(request, dict) else ""
 
 
 def machine_of(run: Run) -> dict[str, str]:
@@ -139,6 +148,12 @@ def metrics_of(run: Run) -> dict[str, float]:
     folder = standing_folder(run)
     if folder.state != "finished":
         return {}
-    last_epoch = list(folder.lines("epochs"))[-1]["metrics"]
-    metrics: dict[str, float] = last_epoch | folder.read("results").get("metrics", {})
-    return metrics
+    last_epoch = [numbers_of(line) for line in folder.lines("epochs")][-1:]
+    return dict(ChainMap(numbers_of(folder.read("results")), *last_epoch))
+
+
+def numbers_of(content: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics in a line or a file, those that are numbers: of a damaged one, what is left."""
+    metrics = content.get("metrics")
+    found = metrics.items() if isinstance(metrics, dict) else ()
+    return {name: value for name, value in found if isinstance(value, int | float)}

@@ -185,7 +185,7 @@ def results_tables(plan: Plan) -> Group:
     """
     definition = plan.ablation.definition
     main = Table(
-        title=f"{definition.title}: {definition.question}",
+        title=Text(f"{definition.title}: {definition.question}", "italic"),
         caption="test Dice, mean over images: mean ± standard deviation over seeds, then each seed's own value",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -232,7 +232,7 @@ def arm_row(arm: str, runs: Sequence[Run], seeds: Sequence[int]) -> list[Text]:
     by_seed = {run.seed: values.get(PRIMARY) for run, values in zip(runs, metrics, strict=True)}
     primary = [by_seed.get(seed) for seed in seeds]
     each = [f"{value:.4f}" if value is not None and math.isfinite(value) else "–" for value in primary]
-    minutes = [values["train_seconds"] / 60 for values in metrics if values]
+    minutes = [values["train_seconds"] / 60 for values in metrics if "train_seconds" in values]
     cells = [
         arm,
         mean_and_spread(primary),

@@ -22,6 +22,8 @@ def save_model(model: nn.Module, folder: Path, *, image_size: int) -> None:
 
     model: on the CPU, in evaluation mode; images (N, 3, image_size, image_size) in [0, 1] to logits (N, 1, ...) for
     any N.  The folder holds a graph and weights, no pickled code; it needs torch, but not segcore.
+    To load a model that others could have changed, set MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false: MLflow then takes
+    this format alone, and looks into it before PyTorch's loader, which would unpickle whatever it finds.
     """
     assert not model.training
     assert all(weights.device.type == "cpu" for weights in model.parameters())

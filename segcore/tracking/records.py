@@ -11,8 +11,10 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.types import Schema, TensorSpec
 
 from segcore.config import flatten
+from segcore.credentials import without_credentials
 from segcore.tracking.folder import Record, RunFiles
 from segcore.tracking.log_tail import code_block
+from segcore.wording import plain_markdown
 
 # So many characters of the data's fingerprint stand in the UI beside its name; the whole is in the profile.
 DIGEST = 12
@@ -34,6 +36,7 @@ def as_text(value: Any) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
+    text = without_credentials(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -79,7 +82,7 @@ def _description(files: RunFiles, identity: Mapping[str, str], reused_from: str 
 def _sentence(files: RunFiles, identity: Mapping[str, str], reused_from: str | None) -> str:
     """What became of the run."""
     epochs = f"{len(files.epochs)} epoch{'s' * (len(files.epochs) != 1)}"
-    because = f": {files.reason}" if files.reason else "."
+    because = f": {plain_markdown(files.reason)}" if files.reason else "."
     says = {
         "running": "is being trained.",
         "finished": f"finished after {epochs}{_outcome(files.results)}.",
@@ -90,7 +93,7 @@ def _sentence(files: RunFiles, identity: Mapping[str, str], reused_from: str | N
         "missing": f"did not run{because}",
     }
     copy = f" Copied from run `{reused_from}`, which has the same settings and data." if reused_from else ""
-    return f"{identity['name']} {says[files.state]}{copy}"
+    return f"{plain_markdown(identity['name'])} {says[files.state]}{copy}"
 
 
 def _outcome(results: Record | None) -> str:
@@ -146,7 +149,7 @@ def _dataset(files: RunFiles) -> Dataset:
         name=data["name"],
         digest=data["fingerprint"][:DIGEST],
         source_type="local",
-        source=json.dumps({"uri": data["root"]}),
+        source=json.dumps({"uri": without_credentials(data["root"])}),
         schema=json.dumps(_schema(files.settings["data"]["image_size"]).to_dict()),
         profile=json.dumps(profile),
     )

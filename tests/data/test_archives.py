@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from segcore.data import archives
 from segcore.data.archives import unpack
 from segcore.errors import UserError
 
@@ -108,6 +109,45 @@ def test_a_name_with_a_nul_byte_in_an_archive(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"images\.tar\.gz: cannot be unpacked"):
         unpack((path,), tmp_path / "cache")
     assert files_below(tmp_path) == ["images.tar.gz"]
+
+
+def zeros(name: str, size: int) -> bytes:
+    """An archive of one file of zeros, which packs a thousandfold."""
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return gzip.compress(member.tobuf() + bytes(size) + bytes(-size % 512 + 1024))
+
+
+@pytest.mark.parametrize("kind", ["zeros", "claim", "sparse", "header", "members"])
+def test_an_archive_that_would_fill_the_disk_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(archives, "MOST_UNPACKED_AT_LEAST", 2**20)
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 100)
+    archive = tmp_path / "images.tar.gz"
+    member = tarfile.TarInfo("images/a.jpg")
+    member.size = 2**40
+    if kind == "zeros":
+        archive.write_bytes(zeros("images/a.jpg", 50 * 2**20))
+    elif kind == "claim":  # a terabyte that is not there
+        archive.write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048)))
+    elif kind == "sparse":
+        member.size, member.pax_headers = 512, {"GNU.sparse.size": str(2**40), "GNU.sparse.map": "0,512"}
+        archive.write_bytes(gzip.compress(member.tobuf(tarfile.PAX_FORMAT) + bytes(2048)))
+    elif kind == "header":  # read as a whole before any member is seen
+        member.type, member.size = tarfile.XHDTYPE, 50 * 2**20
+        archive.write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(50 * 2**20)))
+    else:
+        write_archive(archive, {f"images/{number}.jpg": b"" for number in range(101)})
+    with pytest.raises(UserError, match=r"images\.tar\.gz.*(unpacks to far more|no plain file)"):
+        unpack((archive,), tmp_path / "cache")
+    assert files_below(tmp_path) == ["images.tar.gz"]
+
+
+def test_small_archives_that_pack_well_are_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "images.tar.gz").write_bytes(zeros("images/a.jpg", 10 * 2**20))
+    folder = unpack((tmp_path / "images.tar.gz",), tmp_path / "cache")
+    assert (folder / "images" / "a.jpg").stat().st_size == 10 * 2**20
 
 
 def test_what_was_in_the_cache_before_stays(tmp_path: Path) -> None:

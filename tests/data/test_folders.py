@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from segcore.data import DataIndex, prepare_data
+from segcore.data.folders import list_items as folder_items
 from segcore.errors import UserError
 
 Find = Callable[..., DataIndex]
@@ -110,3 +111,11 @@ def test_a_list_in_utf_16_is_refused_with_its_line(folders: Path, find: Find) ->
 def test_the_layout_does_not_promise_jpeg_masks(tmp_path: Path, find: Find) -> None:
     with pytest.raises(UserError, match=r"images in any picture format, masks in any but JPEG"):
         find(tmp_path, "folders")
+
+
+def test_a_file_name_that_would_steer_a_terminal_is_refused(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "images" / "a\x1b[2J.png")
+    with pytest.raises(UserError, match=r"images: 'a\\x1b\[2J\.png' holds characters that cannot be seen"):
+        folder_items(tmp_path)

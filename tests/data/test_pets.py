@@ -60,7 +60,7 @@ def test_a_missing_an_empty_and_an_unreadable_list_are_named(tmp_path: Path, mak
         list_items(root)
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", "below\\it"])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", "below\\it", "a\x1b[2J", "a\u202eb"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, make_pets: Make, name: str) -> None:
     root = make_pets(tmp_path)
     rewrite(root, "trainval", f"a_0\n{name}\n")

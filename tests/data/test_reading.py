@@ -84,7 +84,7 @@ def test_truncated_jpeg(item: Item) -> None:
 @pytest.mark.parametrize("content", [b"", b"<html>no picture</html>"])
 def test_no_picture(item: Item, content: bytes) -> None:
     item.image.write_bytes(content)
-    assert_unreadable(item, "no picture that Pillow knows")
+    assert_unreadable(item, "no picture of a known format")
 
 
 def test_trimap_of_another_size(item: Item) -> None:
@@ -138,3 +138,11 @@ def test_transparent_pixels_of_a_mask_are_background(item: Item) -> None:
 def test_a_jpeg_is_no_mask(item: Item) -> None:
     Image.new("L", (8, 4), 255).save(item.mask, format="JPEG")
     assert_unreadable(item, "save it as PNG", "binary")
+
+
+def test_a_file_that_would_start_another_program_is_no_picture(item: Item) -> None:
+    """Pillow hands EPS to Ghostscript, whatever the file's ending."""
+    item.image.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 4\n%%EndComments\nshowpage\n")
+    with Image.open(item.image) as image:
+        assert image.format == "EPS"
+    assert_unreadable(item, "no picture of a known format")

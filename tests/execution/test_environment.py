@@ -42,6 +42,27 @@ def test_a_changed_tree_is_dirty_whatever_its_bytes(repository):
     assert environment.describe_environment(torch.device("cpu"), 1)["git_dirty"] is True
 
 
+def test_a_diff_holds_no_credentials_whatever_git_is_set_to(repository):
+    for name in ("keys/.env", "id rsa.pem", "ключ.pem", "plain.ini"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text("user = me\n")
+    subprocess.run(["git", "add", "."], cwd=repository, check=True)
+    subprocess.run(["git", "commit", "-q", "-m", "third"], cwd=repository, check=True)
+    for setting in ("diff.noprefix=true", "diff.mnemonicPrefix=true", "color.ui=always", "diff.external=false"):
+        subprocess.run(["git", "config", *setting.split("=")], cwd=repository, check=True)
+    for name in ("keys/.env", "id rsa.pem", "ключ.pem"):
+        (repository / name).write_text("swordfish\n")
+    (repository / "plain.ini").write_text("user = me\ndb_password = swordfish\nurl = https://me:swordfish@host/\n")
+    (repository / "code.py").rename(repository / "server.pem")
+    subprocess.run(["git", "add", "."], cwd=repository, check=True)
+    diff = environment.git_diff()
+    assert "swordfish" not in diff
+    assert diff.count("[left out: looks like a credential]") == 6  # four files, two lines
+    assert diff.count("diff --git ") == 6
+    assert " user = me\n" in diff
+    assert "-x = 1" in diff
+
+
 def test_outside_a_repository_the_code_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "PROJECT", tmp_path)
     facts = environment.describe_environment(torch.device("cpu"), 1)
@@ -53,3 +74,14 @@ def test_packages_are_listed_once_each():
     lines = environment.installed_packages().splitlines()
     assert any(line.startswith("torch==") for line in lines)
     assert len(lines) == len(set(lines))
+
+
+def test_where_a_package_was_installed_from_is_not_told(tmp_path, monkeypatch):
+    information = tmp_path / "private-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: private\nVersion: 1.0\n")
+    (information / "direct_url.json").write_text('{"url": "https://token:swordfish@host/private.git", "vcs_info": {}}')
+    monkeypatch.syspath_prepend(tmp_path)
+    packages = environment.installed_packages()
+    assert "private==1.0\n" in packages
+    assert "swordfish" not in packages

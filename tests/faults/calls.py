@@ -143,14 +143,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def numbers_of(folder: Path) -> tuple[list[dict[str, float]], dict[str, float], str]:
     """A run's epochs in their order, its results, and a hash of its best weights."""
-    from segcore.checkpoint import read_checkpoint
-    from segcore.training_state import checksum
+    from segcore.checkpoint import checksum_of, read_checkpoint
 
     lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines() if line]
     epochs = [{"epoch": line["epoch"], **without_times(line["metrics"])} for line in lines]
     results = read_json(folder / "results.json").get("metrics", {})
     tensors, metadata = read_checkpoint(folder / "best.safetensors")
-    return epochs, without_times(results), checksum(str(metadata["epoch"]), tensors)
+    return epochs, without_times(results), checksum_of(tensors, {"epoch": str(metadata["epoch"])})
 
 
 def without_times(metrics: dict[str, float]) -> dict[str, float]:

@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.execution.conftest import finish, make_plan
 from tests.faults.calls import World
+
+__all__ = ["finish", "make_plan"]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,8 @@
+import contextlib
+import io
 import logging
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +10,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from segcore import tracking
@@ -29,6 +34,40 @@ def test_saved_model_equals_the_original_without_running_code(
     images_N3HW = torch.rand(num_images, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(loaded(images_N3HW), convolution(images_N3HW), rtol=0, atol=0)
+
+
+class Trap:
+    """Unpickling it would write a file."""
+
+    def __init__(self, evidence: Path) -> None:
+        self.evidence = evidence
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return self.evidence.write_text, ("code ran",)
+
+
+def test_a_model_that_was_changed_runs_no_code_where_pickles_are_refused(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/guide.md says to load what others could have written to."""
+    shutil.copytree(model_folder, tmp_path / "model")
+    path, evidence = tmp_path / "model" / "data" / "model.pt2", tmp_path / "evidence"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (inputs,) = (name for name in members if "sample_inputs" in name and name.endswith(".pt"))
+    buffer = io.BytesIO()
+    torch.save(((Trap(evidence),), {}), buffer)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (members | {inputs: buffer.getvalue()}).items():
+            archive.writestr(name, content)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    with pytest.raises(MlflowException, match="pickle is disallowed"):
+        mlflow.pytorch.load_model(str(tmp_path / "model"))
+    assert not evidence.exists()
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
+    with contextlib.suppress(Exception):
+        mlflow.pytorch.load_model(str(tmp_path / "model"))
+    assert evidence.exists(), "the trap is none, so the lines above show nothing"
 
 
 def test_saved_model_can_be_served(model_folder: Path, convolution: torch.nn.Module) -> None:

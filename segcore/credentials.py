@@ -1,0 +1,109 @@
+"""What looks like a credential, and texts without it: nothing of the kind belongs into params, tags, logs or artifacts.
+
+A line too many that is left out costs a line of a diff; one too few costs a password.  So this errs to the first side.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Any
+
+LEFT_OUT = "[left out: looks like a credential]"
+
+# Files that hold keys and passwords by their purpose.
+SECRET_FILES = (
+    *(".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc", ".pgpass", ".pypirc", ".npmrc", ".git-credentials"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.gpg", "*.asc", "*.ppk"),
+    *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*credential*", "*secret*", "*password*", "kaggle.json"),
+)
+SECRET_FOLDERS = (".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".gcloud")
+
+# User name and password of an address.  A path that was an address has lost one of its slashes.
+USER_OF_ADDRESS = re.compile(r"(?<=:/)(/?)[^\s/?#'\"<>]*@")
+# Signatures and tokens behind an address's question mark.
+KEY_OF_ADDRESS = re.compile(
+    r"([?&;](?:[\w.-]*(?:token|signature|password|secret|credential|api[_-]?key|access[_-]?key)[\w.-]*|sig|pwd)=)"
+    r"[^&\s'\"#]+",
+    re.IGNORECASE,
+)
+# `db_password = hunter2`, `"api_key": "..."`, `Authorization: ...`; an expression, such as a call, is none.
+NAMED = re.compile(
+    r"(?:passw(?:or)?d|passwd|passphrase|\bpwd\b|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|"
+    r"private[_-]?key|credential|authorization)[\w-]*[\"'\]]*\s*(?::=|=>|[:=])\s*"
+    r"(?:[rbuf]{0,2}[\"'][^\"']|[^\s\"'(\[{,;]+(?![^\s]*[(\[]))",
+    re.IGNORECASE,
+)
+# Of services that the library below does not know.
+FORMATS = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|dapi[0-9a-f]{32}|AIza[\w-]{30,}|ya29\.[\w-]{20,})")
+
+
+def without_credentials(text: str) -> str:
+    """The text with addresses that have neither a user's name and password nor a key."""
+    return KEY_OF_ADDRESS.sub(rf"\1{LEFT_OUT}", USER_OF_ADDRESS.sub(r"\1", text))
+
+
+def has_credential(line: str) -> bool:
+    """Whether a line looks as if it held a key, a token or a password."""
+    return bool(NAMED.search(line) or FORMATS.search(line)) or any(found_by(line))
+
+
+def found_by(line: str) -> Iterator[bool]:
+    """What each of the library's detectors says of a line."""
+    for detector in detectors():
+        yield any(True for _ in detector.analyze_string(line))
+
+
+@cache
+def detectors() -> tuple[Any, ...]:
+    """Those of detect-secrets that know a service's format: they only look at the text, and ask no service.
+
+    Not its measures of entropy, which take hashes for keys, nor addresses of machines; names are looked for above.
+    """
+    # Here, because it takes a fifth of a second to import, and most runs have nothing to look through.
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+    from detect_secrets.plugins.base import RegexBasedDetector
+
+    known: Iterable[Any] = get_mapping_from_secret_type_to_class().values()
+    return tuple(
+        detector()
+        for detector in known
+        if issubclass(detector, RegexBasedDetector) and detector.__name__ != "IPPublicDetector"
+    )
+
+
+def is_secret_file(name: str) -> bool:
+    """Whether a file holds keys or passwords, by its name.  name: relative to a folder, with slashes."""
+    *folders, file = PurePosixPath(name.strip('"').casefold()).parts or ("",)
+    return any(folder in SECRET_FOLDERS for folder in folders) or any(fnmatch(file, kind) for kind in SECRET_FILES)
+
+
+def clean_diff(diff: str) -> str:
+    """A git diff without what looks like a credential; where something is left out, it says so.
+
+    diff: made with `--no-renames` and the prefixes a/ and b/, so that both names of a file are the same.
+    """
+    return "".join(clean_file(part) for part in re.split(r"^(?=diff --git )", diff, flags=re.MULTILINE))
+
+
+def clean_file(part: str) -> str:
+    """What a git diff says of one file, cleaned."""
+    header, *lines = part.splitlines(keepends=True) or [""]
+    names = header.removeprefix("diff --git ").strip()
+    if header.startswith("diff --git ") and is_secret_file(names[len(names) // 2 + 1 :].removeprefix('"')[2:]):
+        return f"{header}{LEFT_OUT}\n"
+    return header + "".join(clean_lines(lines))
+
+
+def clean_lines(lines: list[str]) -> Iterator[str]:
+    """Lines of a diff; of a private key, all from its first line to its last are left out."""
+    is_in_key = False
+    for line in lines:
+        is_in_key = is_in_key or bool(re.search(r"-----BEGIN [A-Z ]*PRIVATE KEY", line))
+        if is_in_key or has_credential(line):
+            # The first letter of a line says whether it was added or removed.
+            yield f"{line[:1].strip()}{LEFT_OUT}\n"
+        else:
+            yield without_credentials(line)
+        is_in_key = is_in_key and not re.search(r"-----END [A-Z ]*PRIVATE KEY", line)
