@@ -44,7 +44,7 @@ class PostgreSQL:
     settings: tuple[str, ...] = FAST
     port: int = field(default_factory=free_port)
     password: str = field(default_factory=lambda: secrets.token_hex(16))
-    server: subprocess.Popen[bytes] | None = None
+    server: subprocess.Popen[Any] | None = None
 
     @property
     def log(self) -> Path:
@@ -82,13 +82,14 @@ class PostgreSQL:
     def start(self) -> None:
         """Starts the server and returns when it answers.  Raises RuntimeError where it does not come up."""
         settings = [part for setting in (*ALWAYS, *self.settings) for part in ("-c", setting)]
-        command = [self.programs / "postgres", "-D", self.folder / "data", "-p", str(self.port), *settings]
+        postgres, data = str(self.programs / "postgres"), str(self.folder / "data")
+        command = [postgres, "-D", data, "-p", str(self.port), *settings]
         with self.log.open("ab") as log:
-            self.server = subprocess.Popen(
+            server = self.server = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder, **unprivileged()
             )  # fmt: skip
         end = time.monotonic() + SECONDS_TO_START
-        while time.monotonic() < end and self.server.poll() is None:
+        while time.monotonic() < end and server.poll() is None:
             ready = subprocess.run(
                 [self.programs / "pg_isready", "--host=127.0.0.1", f"--port={self.port}"], capture_output=True
             )  # fmt: skip
