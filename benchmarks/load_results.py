@@ -1,7 +1,8 @@
 """How long `analysis.results` takes to load an ablation of many runs: `python -m benchmarks.load_results`.
 
     --runs 1000 --epochs 300     the ablation's size, with all metrics, params and tags that a run has
-    --server [WORKERS]           through `mlflow server` with four workers (its default), or so many; else from SQLite
+    --server [WORKERS]           through `mlflow server` with four workers (its default), or so many; else without one
+    --postgresql                 from PostgreSQL, a server of its own with no data before; else from SQLite
     --folder DIR                 where the data is made, and found again the next time
 
 Ten runs, one an arm, are made by `tests.fabricate` and go through `segcore.tracking`; their rows are then copied in SQL
@@ -20,22 +21,23 @@ sampling request of its charts 260.
 import argparse
 import contextlib
 import os
-import sqlite3
 import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import yaml
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from analysis.results import load_results, make_client
 from benchmarks.command_line import at_least
 from segcore import tracking
 from tests.fabricate import fabricate_ablation
 from tests.mlflow_server import serve
+from tests.postgresql import NotInstalledError, postgresql
 
 NUM_ARMS = 10
 REPEATS = 3
@@ -51,38 +53,41 @@ TABLES = {
 }
 
 
-def make_runs(folder: Path, num_runs: int, num_epochs: int) -> None:
-    """An ablation of ten arms in `folder/mlflow.db`."""
-    seeds = range(-(-num_runs // NUM_ARMS))
+def make_runs(folder: Path, num_runs: int, num_epochs: int, store: str) -> None:
+    """An ablation of ten arms in the database at the address `store`, or of fewer where fewer runs are wanted."""
+    num_arms = min(NUM_ARMS, num_runs)
+    seeds = range(-(-num_runs // num_arms))
     ablation = {
         "name": NAME,
         "title": "Many",
         "question": "How long does reading take?",
         "factor": "optimizer.lr",
-        "arms": {f"lr {number}e-4": {"optimizer.lr": number * 1e-4} for number in range(1, NUM_ARMS + 1)},
+        "arms": {f"lr {number}e-4": {"optimizer.lr": number * 1e-4} for number in range(1, num_arms + 1)},
         "seeds": [0],
     }
     (folder / f"{NAME}.yaml").write_text(yaml.safe_dump(ablation, sort_keys=False))
+    os.environ["MLFLOW_TRACKING_URI"] = store
     tracking.prepare_store()
     fabricate_ablation(folder, folder / f"{NAME}.yaml", declared=list(seeds), epochs=num_epochs)
-    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        originals = [row[0] for row in connection.execute("SELECT run_uuid FROM runs")]
+    with create_engine(store).begin() as connection:
+        columns = {table: [column["name"] for column in inspect(connection).get_columns(table)] for table in TABLES}
+        originals = connection.execute(text("SELECT run_uuid FROM runs")).scalars().all()
         for seed in seeds[1:]:
             for original in originals:
-                copy_run(connection, original, seed)
+                copy_run(connection, columns, original, seed)
 
 
-def copy_run(connection: sqlite3.Connection, original: str, seed: int) -> None:
-    """The rows of a run once more, as those of another seed."""
-    run_id = uuid.uuid4().hex
+def copy_run(connection: Connection, columns: Mapping[str, Sequence[str]], original: str, seed: int) -> None:
+    """The rows of a run once more, as those of another seed.  columns: of each table."""
+    ids = {"original": original, "run_id": uuid.uuid4().hex, "input_id": uuid.uuid4().hex}
     for table, key in TABLES.items():
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        replaced = {key: "?", "input_uuid": "lower(hex(randomblob(16)))"}
-        values = ", ".join(replaced.get(column, f'"{column}"') for column in columns)
-        statement = f"INSERT INTO {table} SELECT {values} FROM {table} WHERE {key} = ?"  # noqa: S608
-        connection.execute(statement, (run_id, original))
-    connection.execute("UPDATE tags SET value = ? WHERE key = 'seed' AND run_uuid = ?", (str(seed), run_id))
+        replaced = {key: ":run_id", "input_uuid": ":input_id"}
+        names = ", ".join(f'"{column}"' for column in columns[table])
+        values = ", ".join(replaced.get(column, f'"{column}"') for column in columns[table])
+        statement = f'INSERT INTO {table} ({names}) SELECT {values} FROM {table} WHERE "{key}" = :original'  # noqa: S608
+        connection.execute(text(statement), ids)
+    update = "UPDATE tags SET value = :seed WHERE key = 'seed' AND run_uuid = :run_id"
+    connection.execute(text(update), {"seed": str(seed), "run_id": ids["run_id"]})
 
 
 def measure() -> None:
@@ -131,18 +136,40 @@ def main() -> None:
         metavar="WORKERS",
         help="through mlflow server, instead of from SQLite",
     )
+    parser.add_argument("--postgresql", action="store_true", help="from PostgreSQL, instead of from SQLite")
     parser.add_argument("--folder", type=Path, help="where the data is made, and found again the next time")
     asked = parser.parse_args()
-    with place(asked.folder) as folder, contextlib.chdir(folder):
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        if not (folder / "mlflow.db").exists():
-            make_runs(folder, asked.runs, asked.epochs)
-        print(f"mlflow.db: {(folder / 'mlflow.db').stat().st_size / 1e6:,.0f} MB")
+    with place(asked.folder) as folder, contextlib.chdir(folder), database(folder, asked.postgresql) as store:
+        if asked.postgresql or not (folder / "mlflow.db").exists():
+            make_runs(folder, asked.runs, asked.epochs, store)
+        os.environ["MLFLOW_TRACKING_URI"] = store
+        print(f"the database: {size_of(store) / 1e6:,.0f} MB")
         if not asked.server:
             measure()
             return
-        with serve(folder, asked.server) as os.environ["MLFLOW_TRACKING_URI"]:
+        with serve(folder, asked.server, store) as os.environ["MLFLOW_TRACKING_URI"]:
             measure()
+
+
+@contextlib.contextmanager
+def database(folder: Path, is_postgresql: bool) -> Iterator[str]:
+    """The address of a database: one of a PostgreSQL server that is started and taken down again, or a file."""
+    if not is_postgresql:
+        yield f"sqlite:///{folder}/mlflow.db"
+        return
+    try:
+        with postgresql() as server:
+            yield server.create_database("mlflow")
+    except NotInstalledError as error:
+        raise SystemExit(str(error)) from error
+
+
+def size_of(store: str) -> int:
+    """Bytes that a database takes on disk."""
+    if store.startswith("sqlite"):
+        return Path(store.removeprefix("sqlite:///")).stat().st_size
+    with create_engine(store).connect() as connection:
+        return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
 
 
 if __name__ == "__main__":

@@ -15,20 +15,21 @@ SECONDS_TO_START = 120.0
 
 
 @contextlib.contextmanager
-def serve(folder: Path, workers: int = 1, port: int | None = None) -> Iterator[str]:
-    """Serves `folder/mlflow.db`, with the artifacts below `folder/artifacts/` handed through; yields the address.
+def serve(folder: Path, workers: int = 1, port: int | None = None, store: str | None = None) -> Iterator[str]:
+    """Serves a database, with the artifacts below `folder/artifacts/` handed through; yields the address.
 
-    workers: its processes that answer.  port: by default a free one.  Raises OSError where no port can be bound,
-    RuntimeError where the server does not come up.
+    workers: its processes that answer.  port: by default a free one.  store: the database's address, by default
+    `folder/mlflow.db`.  Raises OSError where no port can be bound, RuntimeError where the server does not come up.
     """
     port = port or free_port()
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
         *("--workers", str(workers)),
-        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
         *("--artifacts-destination", str(folder / "artifacts")),
     ]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    # Not as an option: everyone on the machine sees a command line, and the address may hold a password.
+    environment["MLFLOW_BACKEND_STORE_URI"] = store or f"sqlite:///{folder}/mlflow.db"
     # Otherwise it starts several more processes for jobs, which nobody here gives it.
     environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with (folder / "server.log").open("wb") as log:
