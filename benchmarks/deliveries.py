@@ -71,7 +71,7 @@ def address_of(folder: Path, store: str, has_server: bool) -> Iterator[str]:
     if not has_server:
         yield store
         return
-    with serve(folder, 4, store) as address:
+    with serve(folder, 4, store=store) as address:
         yield address
 
 

@@ -147,7 +147,7 @@ def main() -> None:
         if not asked.server:
             measure()
             return
-        with serve(folder, asked.server, store) as os.environ["MLFLOW_TRACKING_URI"]:
+        with serve(folder, asked.server, store=store) as os.environ["MLFLOW_TRACKING_URI"]:
             measure()
 
 

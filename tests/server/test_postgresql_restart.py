@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.models import Model
 
 from segcore import tracking
-from tests.tracking.conftest import RESULTS, RunFolder
+from tests.run_folders import RESULTS, RunFolder
 
 RUNNERS, RUNS, EPOCHS = 3, 3, 12
 
