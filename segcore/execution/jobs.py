@@ -14,7 +14,6 @@ from segcore.execution.folder import RunFolder, State
 from segcore.execution.nursery import UNSEEN, ForkedWorker
 from segcore.execution.stage import Stage
 from segcore.plan import Run
-from segcore.training_state import number_of, state_files
 
 # A process that hangs is asked to leave a trace of where; after this it is killed.
 TRACE_SECONDS = 10.0
@@ -127,10 +126,10 @@ class Job:
         return is_whole and bool(self.folder.read("state").get("try_again", True))
 
     def progress(self) -> tuple[int, ...]:
-        """How far the run got; larger where it got further."""
-        states = state_files(self.folder.states)
+        """How far the run got, as its heartbeat tells; larger where it got further."""
         done = [bool(self.folder.read(name)) for name in ("results", "training")]
-        return (*done, number_of(states[0]) if states else 0)
+        where = self.folder.read("progress")
+        return (*done, int(where.get("epoch", 0)), int(where.get("step", 0)))
 
 
 @dataclass

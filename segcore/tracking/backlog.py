@@ -9,8 +9,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from segcore.errors import UserError
+from segcore.leases import LEASE_SECONDS
 from segcore.tracking.delivery import Delivery, deliver
-from segcore.tracking.lease import LEASE_SECONDS, DeliveredElsewhere
+from segcore.tracking.lease import DeliveredElsewhere
 from segcore.tracking.noted import read_noted, with_newest_definitions
 from segcore.tracking.store import first_line, is_unanswered
 

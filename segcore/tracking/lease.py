@@ -1,9 +1,8 @@
 """Who delivers a run's folder: one process at a time, on any machine that shares it.
 
-A lease file in the folder says whose it is. Its holder touches it every ten seconds; who finds it untouched for thirty,
-by a clock of his own, takes it over, and on the holder's own machine at once where the holder is dead. A holder that
-was only stopped for so long (a laptop that slept) may go on beside the new one: both then send the same records under
-the same times, which MLflow keeps once.
+A lease file in the folder says whose it is (`segcore/leases.py`). A holder that was only stopped for longer than a
+lease lasts (a laptop that slept) may go on beside the new one: both then send the same records under the same times,
+which MLflow keeps once.
 """
 
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
 
+from segcore.leases import make_lease
+
 LEASE = "delivery"
-LEASE_SECONDS = 30.0
 
 
 class DeliveredElsewhere(Exception):  # noqa: N818  # no error: it is being done
@@ -39,4 +39,4 @@ def delivering(folder: Path) -> Iterator[None]:
 # Kept, because each lease object remembers since when it has seen another holder's file untouched.
 @lru_cache(maxsize=100_000)
 def _lease(folder: Path) -> SoftFileLease:
-    return SoftFileLease(folder / LEASE, lease_duration=LEASE_SECONDS)
+    return make_lease(folder / LEASE)

@@ -3,10 +3,10 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import requests
 from mlflow import MlflowClient
@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from segcore.errors import UserError
+from segcore.leases import make_lease
 from segcore.tracking.view import VIEW_TAG, arms_link, arms_view, is_untouched
 
 # MLflow's own limit for the tags of an experiment.
@@ -95,7 +96,7 @@ def prepare_store(experiments: Sequence[ExperimentInfo] = (), *, must_answer: bo
     for experiment in experiments:
         _check_length(experiment)
     try:
-        with impatient():
+        with impatient(), alone(uri):
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
             for experiment in experiments:
@@ -108,6 +109,15 @@ def prepare_store(experiments: Sequence[ExperimentInfo] = (), *, must_answer: bo
             raise unusable(error) from error
         return [f"MLflow does not answer at {shown_uri()}: {first_line(error)}\nThe runs go on, and wait for it."]
     return [] if "MLFLOW_TRACKING_URI" in os.environ else _leftover_file_store(Path("mlruns"))
+
+
+def alone(uri: str) -> AbstractContextManager[object]:
+    """Inside, no other process makes the tables of a SQLite file: two at once would be in each other's way.
+
+    Servers and other databases are made before a runner is started.
+    """
+    path = uri.removeprefix("sqlite:///")
+    return make_lease(Path(f"{unquote(path)}.lock")) if path != uri and path else nullcontext()
 
 
 @contextmanager
