@@ -13,7 +13,7 @@ from analysis.definition import Definition, as_number, write_value
 
 # MLflow's status of a run, where the run itself does not tell its state.
 STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
-KNOWN_STATES = (*STATES.values(), "diverged", "missing")
+KNOWN_STATES = (*STATES.values(), "diverged", "lost", "missing")
 # What a plan does not depend on: where and how a run is computed, or how its data is found (segcore.plan).
 WITHOUT_EFFECT = (
     *("execution", "evaluation.batch_size", "trainer.compile", "data.root", "data.format", "data.download"),

@@ -213,7 +213,7 @@ def describe_attempts(definition: Definition, tracked: Iterable[TrackedRun]) -> 
 
 def describe_end(run: TrackedRun) -> str:
     """What became of an attempt that did not finish, and why where it says so: `failed (out of memory)`."""
-    verbs = {"interrupted": "was interrupted", "running": "is running", "missing": "could not run"}
+    verbs = {"interrupted": "was interrupted", "lost": "was lost", "running": "is running", "missing": "could not run"}
     reason = " ".join(run.tags.get("reason", "").split()).rstrip(".")
     return verbs.get(run.state, run.state) + (f" ({reason})" if reason else "")
 

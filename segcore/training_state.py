@@ -62,7 +62,8 @@ def load_state(path: Path) -> dict[str, Any]:
         if checksum_of(tensors, {"state": texts["state"]}) != texts["sha256"]:
             raise DamagedStateError("its checksum is another")
         state: dict[str, Any] = unpack(json.loads(texts["state"]), tensors)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+    # A header may also claim a type that this torch does not have, or be nested without end.
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise DamagedStateError(f"it is no whole checkpoint: {error}") from None
     return state
 

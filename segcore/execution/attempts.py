@@ -119,7 +119,8 @@ def find_trained(folder: RunFolder) -> RunFolder | None:
     for path in sorted(folders.RUNS.glob("*/run.json")):
         other = RunFolder(path.parent)
         run = other.read("run")
-        same = run.get("training_fingerprint") == wanted["training_fingerprint"]
-        if same and run["created"] >= wanted["trained_since"] and other.state == "finished":
+        same = run.get("training_fingerprint") == wanted.get("training_fingerprint")
+        is_young = run.get("created", 0.0) >= wanted.get("trained_since", 0.0)
+        if same and is_young and other.state == "finished":
             return other
     return None

@@ -32,7 +32,8 @@ class Leftover:
 def prune(*, is_only_shown: bool) -> Group:
     """Remove what nothing needs, unless it is only to be shown, and return a table of it.
 
-    A run that somebody is at work on is left alone.
+    A run that somebody is at work on is left alone, and so is an earlier attempt that MLflow does not hold whole and
+    does not take now.
     """
     rows: dict[str, list[int]] = {}
     busy = 0
@@ -66,7 +67,23 @@ def find_leftovers(folder: RunFolder) -> Iterator[Leftover]:
     if folder.state == "finished":
         attempts = folder.path.parent / REPLACED
         earlier = (RunFolder(path) for path in attempts.glob(f"{folder.path.name}-*"))
-        yield from (Leftover(attempt.path, "attempts that a later one has replaced") for attempt in earlier)
+        yield from (
+            Leftover(attempt.path, "attempts that a later one has replaced")
+            for attempt in earlier
+            if is_in_mlflow(attempt)
+        )
+
+
+def is_in_mlflow(attempt: RunFolder) -> bool:
+    """Whether MLflow holds all of an attempt; what is missing there is delivered now."""
+    # Not at the top: its libraries take seconds, and most calls find no earlier attempt.
+    from segcore import tracking
+
+    try:
+        return tracking.bring_home(attempt.path)
+    # A server that is away, and whatever else MLflow, its database or its artifact store raise: the attempt stays.
+    except Exception:
+        return False
 
 
 def remove(path: Path) -> None:

@@ -13,7 +13,7 @@ from segcore.leases import LEASE_SECONDS
 from segcore.tracking.delivery import Delivery, deliver
 from segcore.tracking.lease import DeliveredElsewhere
 from segcore.tracking.noted import read_noted, with_newest_definitions
-from segcore.tracking.store import first_line, is_unanswered
+from segcore.tracking.store import first_line, is_unanswered, tracking_client
 
 RUNS = Path("runs")
 REPLACED = "replaced"
@@ -125,6 +125,17 @@ def _wait_for(elsewhere: list[Delivery], backlog: Backlog, client: MlflowClient)
 def _note(backlog: Backlog, is_whole: bool) -> None:
     backlog.whole += is_whole
     backlog.training += not is_whole
+
+
+def bring_home(folder: Path) -> bool:
+    """Delivers all that a run's folder holds, as far as MLflow does not have it; whether nothing is left then.
+
+    Nothing is delivered where a version of the suite made the folder that did not note what it belongs to.
+    Raises what MLflow raises.
+    """
+    noted, client = read_noted(folder), tracking_client()
+    is_told = bool(noted.deliveries) and not noted.names_only
+    return is_told and all(deliver(delivery, client) for delivery in noted.deliveries)
 
 
 def name_of(delivery: Delivery) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from segcore.errors import UserError
 from segcore.tracking.log_tail import read_tail
 
 FILES = (
@@ -21,6 +22,7 @@ FILES = (
     "system.jsonl",
     "results.json",
 )
+ATTEMPT = re.compile(r"^[\w-]+$")
 # A state of a run, and the status that its MLflow run ends with; `running` is the one state that is not final.
 FINAL_STATUS = {
     "finished": "FINISHED",
@@ -73,15 +75,27 @@ def read_run(folder: Path) -> RunFiles | None:
     """The files of a run, or None where there are none yet, or no longer.
 
     The runner may move an attempt away and begin the next in the same folder while this reads: then it is None too.
+    Raises UserError where the files are damaged.
     """
+    try:
+        return _read_run(folder)
+    except (ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise UserError(f"{folder}: its files are damaged ({said}); `runner.py --rerun` trains the run anew") from None
+
+
+def _read_run(folder: Path) -> RunFiles | None:
     run = _read_json(folder / "run.json")
     # The state before the rest: the worker writes it last, so with a final state all other files are complete.
     state = _read_json(folder / "state.json")
     if not state or not run:
         return None
     results = _read_json(folder / "results.json")
+    attempt = str(run["attempt"])
+    if not ATTEMPT.match(attempt):  # it is searched for, and may hold nothing that a search would read as more
+        raise ValueError("the attempt's name is none")
     files = RunFiles(
-        attempt=str(run["attempt"]),
+        attempt=attempt,
         resumed=int(run.get("resumed") or 0),
         request=dict(run.get("request") or {}),
         state=str(state["state"]),

@@ -53,12 +53,11 @@ def with_header(header: dict[str, Any], rest: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + rest
 
 
-def wrong_headers(content: bytes) -> Iterator[bytes]:
-    """Headers that are well-formed and say what is not so."""
+def wrong_headers(content: bytes, name: str = "0.weight") -> Iterator[bytes]:
+    """Headers that are well-formed and say what is not so.  name: of a tensor."""
     for length in (0, 1, 2**32, 2**63, 2**64 - 1, len(content), 100_000_000):
         yield struct.pack("<Q", length) + content[8:]
     header, rest = header_of(content)
-    name = "0.weight"
     wrong: dict[str, tuple[Any, ...]] = {
         "dtype": ("F64", "F16", "I8", "U64", "F8_E4M3", "F128", "", None, 5),
         "shape": ([], [0], [2**40, 2**20], [-1], [8, 3, 9], [27, 8], ["8"], None, 7),

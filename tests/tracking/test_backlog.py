@@ -14,6 +14,8 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
 from segcore import tracking
+from segcore.execution.folder import RunFolder as ExecutionFolder
+from segcore.execution.pruning import is_in_mlflow
 from segcore.tracking.__main__ import app
 from segcore.tracking.folder import read_run
 from segcore.tracking.noted import read_noted
@@ -50,6 +52,14 @@ def test_a_new_server_gets_everything_without_an_ablation_file(project: Path, mo
         [copy] = client.search_runs([experiment_called("best").experiment_id])
         assert copy.data.tags["arm"] == "adamw" and "reused_from" in copy.data.tags
         assert experiment_called("best").tags["mlflow.note.content"].startswith("About best.")
+
+
+def test_a_folder_is_brought_home_before_it_may_be_removed(project: Path, client: MlflowClient) -> None:
+    fine, old = write_runs(project, num_runs=2, num_epochs=2)
+    (old.path / "experiments.jsonl").write_text('{"name": "older"}\n')
+    assert tracking.bring_home(fine.path) and is_in_mlflow(ExecutionFolder(fine.path))
+    assert histories() == expected(1, 2)
+    assert not tracking.bring_home(old.path) and not is_in_mlflow(ExecutionFolder(old.path))
 
 
 def test_a_run_that_is_being_trained_is_delivered_as_far_as_it_is(
