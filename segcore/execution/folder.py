@@ -16,6 +16,7 @@
 | model/ | the same as an MLflow model, until it is delivered |
 | artifacts/ | what goes to MLflow as files |
 | log.txt | the output of the processes |
+| task.json | on a Ray cluster: the node that has begun the run, and how often that was |
 | lock, claim | held while somebody works here, see `segcore/execution/claims.py` |
 """
 

@@ -123,14 +123,19 @@ class Job:
     @property
     def can_be_tried_again(self) -> bool:
         """Whether the run ended in a way that another try may not."""
-        is_whole = self.failure is None and self.folder.state in ("failed", "lost")
-        return is_whole and bool(self.folder.read("state").get("try_again", True))
+        return self.failure is None and may_be_tried_again(self.folder)
 
-    def progress(self) -> tuple[int, ...]:
-        """How far the run got; larger where it got further."""
-        states = state_files(self.folder.states)
-        done = [bool(self.folder.read(name)) for name in ("results", "training")]
-        return (*done, number_of(states[0]) if states else 0)
+
+def may_be_tried_again(folder: RunFolder) -> bool:
+    """Whether a run ended in a way that another try may not."""
+    return folder.state in ("failed", "lost") and bool(folder.read("state").get("try_again", True))
+
+
+def progress_of(folder: RunFolder) -> tuple[int, ...]:
+    """How far a run got; larger where it got further."""
+    states = state_files(folder.states)
+    done = [bool(folder.read(name)) for name in ("results", "training")]
+    return (*done, number_of(states[0]) if states else 0)
 
 
 @dataclass
