@@ -37,6 +37,11 @@ from segcore.errors import UserError
 from segcore.plan import Run
 from segcore.stored_settings import parse_stored
 
+try:  # it reads the same, ten times as fast: a look at a plan reads the settings of all runs
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 RUNS = Path("runs")
 REPLACED = "replaced"
 
@@ -138,7 +143,7 @@ class RunFolder:
 
     def settings(self) -> dict[str, Any]:
         """The run's settings under dotted keys, also those of an older version of the suite."""
-        return flatten(yaml.safe_load((self.path / "settings.yaml").read_text()))
+        return flatten(yaml.load((self.path / "settings.yaml").read_text(), Loader=SafeLoader))
 
     def set_state(self, state: State, reason: str | None = None, *, try_again: bool = True) -> None:
         """Note what became of the run; keeps the time of its start.

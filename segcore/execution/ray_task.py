@@ -154,7 +154,7 @@ def begin(assignment: Assignment, folder: RunFolder) -> None:
     """Make the folder ready, and note that."""
     before = read_beginning(folder)
     is_begun = before is not None and before.call == assignment.call
-    was = None if folder.state == "new" else (str(folder.state), folder.reason)
+    was = describe_end(folder)
     earlier = assignment.preparation.make_ready(is_begun=is_begun)
     beginning = Beginning(assignment.call, 1, platform.node(), os.getpid(), before=was)
     if is_begun and before is not None:
@@ -164,6 +164,13 @@ def begin(assignment: Assignment, folder: RunFolder) -> None:
     else:
         beginning = replace(beginning, earlier=str(earlier.path))
     folder.write("task", asdict(beginning))
+
+
+def describe_end(folder: RunFolder) -> tuple[str, str | None] | None:
+    """How the last process ended, whose claim is this task's now; None where there was none."""
+    if folder.state == "running":
+        return "lost", "its node, or the process that watched over it, is gone"
+    return None if folder.state == "new" else (folder.state, folder.reason)
 
 
 def start(assignment: Assignment, folder: RunFolder, claim: Claim) -> Job:

@@ -31,6 +31,7 @@ from tests.faults.calls import PROJECT, SECONDS, World, read_json
 from tests.faults.ray_nodes import is_run_by, stand, two_nodes
 
 ARMS = {"large": {"optimizer.lr": 1e-3}, "small": {"optimizer.lr": 1e-4}}
+GONE = "its node, or the process that watched over it, is gone"
 # Whether the run was computed on a cluster, and who was at work on it.
 OF_THE_CLUSTER = {"task.json"}
 
@@ -100,7 +101,7 @@ def test_a_run_whose_node_dies_goes_on_on_the_other_and_all_numbers_are_those_of
     assert read_json(folder / "task.json")["number"] == 2
     assert "the training goes on in epoch" in (folder / "log.txt").read_text()
     assert f"Ray: the cluster at {nodes.address}, 2 nodes, 2 CPUs, 0 GPUs" in disturbed.output
-    assert "it is tried again" in disturbed.output
+    assert f", seed 1: {GONE}; it is tried again" in disturbed.output
     assert_same(undisturbed, disturbed)
 
 
@@ -203,7 +204,7 @@ def test_a_task_that_ray_starts_again_goes_on_with_the_attempt(assigned):
     assert folder.read("run")["attempt"] == attempt
     assert folder.read("run")["resumed"] == 1
     beginning = read_beginning(folder)
-    assert (beginning.number, beginning.continues, beginning.before) == (2, None, ["running", None])
+    assert (beginning.number, beginning.continues, beginning.before) == (2, None, ["lost", GONE])
 
 
 def test_a_task_that_is_started_again_after_its_run_has_ended_trains_nothing(assigned):

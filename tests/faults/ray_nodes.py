@@ -21,7 +21,6 @@ class Nodes:
         from ray.cluster_utils import Cluster  # here, because Ray is not everywhere
 
         options = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80_000_000}
-        options |= {"node_ip_address": "127.0.0.1"}
         self.cluster = Cluster(initialize_head=True, head_node_args=options)
         self.first = self.cluster.head_node
         self.second = self.cluster.add_node(**options | second)
