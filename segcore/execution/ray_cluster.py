@@ -185,7 +185,6 @@ def connect(ray: ModuleType, address: str | None, may_start: bool) -> str | None
         address="local",
         num_cpus=build.count_cores(),
         include_dashboard=False,
-        # All of its ports then are this machine's alone.
         _node_ip_address="127.0.0.1",
         **options,
     )

@@ -8,6 +8,7 @@ own.  (To make it ready beforehand and hand the claim over would leave a moment 
 
 import os
 import platform
+import signal
 import time
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -78,6 +79,8 @@ class Beginning:
 
 def execute(assignment: Assignment) -> Ending:
     """Compute a run on this node.  Raises NodeError and TryAgainError; KeyboardInterrupt stops it."""
+    # Ray stops a task by this signal, which is ignored below a shell's background jobs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     enter(assignment)
     folder = folder_of(assignment.preparation.run)
     claim = wait_for_claim(folder)

@@ -44,7 +44,7 @@ def make_world(tmp_path, empty_database):
         world = World(tmp_path / name)
         world.folder.mkdir()
         shutil.copy(empty_database, world.folder / "mlflow.db")
-        world.write(arms=ARMS)
+        world.write(arms=ARMS, settings={"data": {"synthetic_images": 40}, "trainer": {"epochs": 2}})
         return world
 
     return make
@@ -116,6 +116,7 @@ def runs(write_ablation, monkeypatch, tmp_path):
     return make
 
 
+@pytest.mark.faults
 def test_two_runs_of_half_a_gpu_are_computed_at_a_time_and_a_third_waits(runs, tmp_path):
     # The node only declares a GPU: the resources are those of runs, the tasks stand in place of trainings.
     ray = pytest.importorskip("ray", reason="needs requirements-ray.txt")
