@@ -117,6 +117,23 @@ def runs(write_ablation, monkeypatch, tmp_path):
 
 
 @pytest.mark.faults
+def test_a_call_that_is_told_to_stop_saves_its_runs_and_goes_on_to_the_same_numbers(make_world):
+    pytest.importorskip("ray", reason="needs requirements-ray.txt")
+    undisturbed, stopped = make_world("undisturbed"), make_world("stopped")
+    assert undisturbed.call("--jobs", "2") == 0, undisturbed.output
+    call = stopped.start("--launcher", "ray", "--address", "local")
+    wait_until(call, lambda: any((folder / "checkpoints").is_dir() for folder in stopped.run_folders()))
+    call.terminate()
+    assert call.wait(SECONDS) == 130
+    states = {read_json(folder / "state.json").get("state") for folder in stopped.run_folders()}
+    assert "interrupted" in states
+    assert states <= {"interrupted", "finished"}
+    assert "what was trained is saved; to go on: python" in stopped.output
+    assert stopped.call("--launcher", "ray", "--address", "local") == 0, stopped.output
+    assert_same(undisturbed, stopped)
+
+
+@pytest.mark.faults
 def test_two_runs_of_half_a_gpu_are_computed_at_a_time_and_a_third_waits(runs, tmp_path):
     # The node only declares a GPU: the resources are those of runs, the tasks stand in place of trainings.
     ray = pytest.importorskip("ray", reason="needs requirements-ray.txt")
