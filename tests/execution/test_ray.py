@@ -76,6 +76,7 @@ def assert_same(one, other):
     assert set(other.tracked_epochs().values()) == {1}
 
 
+@pytest.mark.faults
 def test_a_run_whose_node_dies_goes_on_on_the_other_and_all_numbers_are_those_of_the_local_launcher(make_world):
     pytest.importorskip("ray", reason="needs requirements-ray.txt")
     undisturbed, disturbed = make_world("undisturbed"), make_world("disturbed")
