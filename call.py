@@ -3,11 +3,13 @@
 Apart from `runner.py`, because its imports take seconds.
 """
 
+import contextlib
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -24,9 +26,10 @@ from segcore.execution.nursery import Nursery
 from segcore.execution.overview import describe_whole, show_plan
 from segcore.execution.pace import read_paces
 from segcore.execution.planning import Lookup, describe_experiment, find_runs_to_do, make_plans
+from segcore.execution.ray_cluster import Cluster, open_cluster
 from segcore.execution.reproduction import compare_with, prepare, require_same_data, train
 from segcore.execution.reproduction_report import show_comparison, show_differences, write_comparison
-from segcore.execution.request import Request
+from segcore.execution.request import Launcher, Request
 from segcore.execution.session import Session
 from segcore.execution.standing import seeds_after, standing_digest, standing_rows
 from segcore.execution.terminal import results_tables
@@ -44,7 +47,10 @@ def list_all(request: Request, console: Console) -> int:
 def look_ahead(request: Request, calibrate: bool, console: Console) -> int:
     """Show what the request would do, cost, and be able to decide; the exit status."""
     lookup = Lookup(may_download=False)
-    plans = make_plans(request, lookup)
+    with cluster_of(request, console, may_start=False) as cluster:
+        if cluster is not None:
+            lookup.resolve_device = cluster.resolve_device
+        plans = make_plans(request, lookup)
     paces = read_paces()
     if calibrate:
         # Not at the top: its libraries take a second, and trainings do not need it.
@@ -59,11 +65,32 @@ def look_ahead(request: Request, calibrate: bool, console: Console) -> int:
     return FINISHED
 
 
-def run(request: Request, console: Console, nursery: Nursery | None) -> int:
-    """Execute the request and show what came out; the exit status.  nursery: forks the workers."""
+def run_on_ray(request: Request, console: Console) -> int:
+    """Execute the request on a Ray cluster and show what came out; the exit status."""
+    with cluster_of(request, console, may_start=True) as cluster:
+        return run(request, console, None, cluster)
+
+
+@contextlib.contextmanager
+def cluster_of(request: Request, console: Console, may_start: bool) -> Iterator[Cluster | None]:
+    """The Ray cluster of a request; None where it asks for none, or where there is none and none may be started."""
+    if request.launcher != Launcher.ray:
+        yield None
+        return
+    with open_cluster(request.address, partial(console.print, markup=False, highlight=False), may_start) as cluster:
+        yield cluster
+
+
+def run(request: Request, console: Console, nursery: Nursery | None, cluster: Cluster | None = None) -> int:
+    """Execute the request and show what came out; the exit status.
+
+    nursery: forks the workers.  cluster: computes the runs in place of this machine.
+    """
     lookup = Lookup()
+    if cluster is not None:
+        lookup.resolve_device = cluster.resolve_device
     plans = make_plans(request, lookup)
-    session = Session(request, plans, lookup, console, nursery)
+    session = Session(request, plans, lookup, console, nursery, cluster)
     session.prepare_data()
     session.execute()
     for plan in plans:

@@ -37,8 +37,15 @@ def main(
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="seeds instead of the file's, such as 42,43")] = None,
     only: Annotated[list[str] | None, typer.Option(help="only this arm; may be given several times")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="runs at a time")] = 1,
-    launcher: Annotated[Launcher, typer.Option(help="where the runs are computed")] = Launcher.local,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="runs at a time; by default 1, or what a Ray cluster takes")
+    ] = None,
+    launcher: Annotated[
+        Launcher, typer.Option(help="where the runs are computed: on this machine, or on a Ray cluster")
+    ] = Launcher.local,
+    address: Annotated[
+        str | None, typer.Option(help="of the Ray cluster, such as auto or HOST:6379; by default the one that is there")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan and its cost; train nothing")] = False,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="with --dry-run: measure the time of runs that nothing tells yet")
@@ -63,7 +70,7 @@ def main(
     console = Console(soft_wrap=False)
     try:
         request = make_request(
-            arguments or [], preset, seeds, only or [], jobs, launcher, rerun, retries, not no_report
+            arguments or [], preset, seeds, only or [], jobs, launcher, rerun, retries, not no_report, address
         )
         if reproduce is not None:
             require_alone(request, show_list or calibrate or prune)
@@ -99,6 +106,10 @@ def answer(
 
     from segcore.execution.nursery import open_nursery
 
+    if request.launcher == Launcher.ray:
+        import call
+
+        return call.run_on_ray(request, console)
     with open_nursery() as nursery:  # before anything is computed here, and beside the imports that are left
         import call
 

@@ -6,7 +6,9 @@ An attempt is one training of a run, however many processes it took; in MLflow i
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,6 +20,48 @@ from segcore.plan import Run
 
 # States that a later process goes on from. A training that diverged would do so again.
 UNFINISHED = ("running", "interrupted", "lost", "failed")
+# States that a run comes to by itself.
+ENDED = ("finished", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a call wants a run's folder made ready for a process; the same on this machine and on another.
+
+    precision: the resolved one.  may_continue: whether an earlier call's attempt is gone on with.  trained_since:
+    Unix time, as in `start_attempt`.  request: what of the call is kept with the run.  before: the run's mark when the
+    call made its plan.
+    """
+
+    run: Run
+    precision: str
+    may_continue: bool = True
+    trained_since: float = 0.0
+    request: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_settled(self) -> bool:
+        """Whether another call has brought the run to an end since this one made its plan."""
+        folder = folder_of(self.run)
+        return folder.state in ENDED and mark_of(folder) != self.before
+
+    def make_ready(self, *, is_begun: bool) -> RunFolder | None:
+        """The run's folder for its next process; the caller has claimed it.  Returns what was set aside for that.
+
+        is_begun: whether this call has begun or continued the run before.
+        """
+        folder = folder_of(self.run)
+        if (is_begun or self.may_continue) and can_continue(folder):
+            continue_attempt(self.run, self.precision)
+            return None
+        earlier = set_aside(folder)
+        start_attempt(self.run, self.precision, trained_since=self.trained_since, request=self.request)
+        return earlier
+
+
+def mark_of(folder: RunFolder) -> dict[str, Any]:
+    """What is another once anything has become of a run: its attempt and its state."""
+    return folder.read("state") | {"attempt": folder.read("run").get("attempt")}
 
 
 def start_attempt(

@@ -122,14 +122,19 @@ class Job:
     @property
     def can_be_tried_again(self) -> bool:
         """Whether the run ended in a way that another try may not."""
-        is_whole = self.failure is None and self.folder.state in ("failed", "lost")
-        return is_whole and bool(self.folder.read("state").get("try_again", True))
+        return self.failure is None and may_be_tried_again(self.folder)
 
-    def progress(self) -> tuple[int, ...]:
-        """How far the run got, as its heartbeat tells; larger where it got further."""
-        done = [bool(self.folder.read(name)) for name in ("results", "training")]
-        where = self.folder.read("progress")
-        return (*done, int(where.get("epoch", 0)), int(where.get("step", 0)))
+
+def may_be_tried_again(folder: RunFolder) -> bool:
+    """Whether a run ended in a way that another try may not."""
+    return folder.state in ("failed", "lost") and bool(folder.read("state").get("try_again", True))
+
+
+def progress_of(folder: RunFolder) -> tuple[int, ...]:
+    """How far a run got, as its heartbeat tells; larger where it got further."""
+    done = [bool(folder.read(name)) for name in ("results", "training")]
+    where = folder.read("progress")
+    return (*done, int(where.get("epoch", 0)), int(where.get("step", 0)))
 
 
 @dataclass

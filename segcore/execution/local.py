@@ -1,7 +1,6 @@
 """Runs on this machine, each in a process of its own, several at a time."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
@@ -10,15 +9,14 @@ from segcore import build
 from segcore.execution.claims import Claim
 from segcore.execution.devices import Devices, Place
 from segcore.execution.folder import folder_of
-from segcore.execution.jobs import Job
+from segcore.execution.jobs import Job, progress_of
 from segcore.execution.launching import launch, signals_held, stop
 from segcore.execution.nursery import Nursery
 from segcore.execution.stage import Stage
+from segcore.execution.turns import Turns, UnderWay
 from segcore.plan import Run
 
 POLL_SECONDS = 0.2
-# How often a run that another process has is looked at again.
-LOOK_AGAIN_SECONDS = 1.0
 
 
 class Refusal(Enum):
@@ -31,16 +29,16 @@ class Refusal(Enum):
 class Listener(Protocol):
     """Hears what becomes of runs while a launcher executes them."""
 
-    def start(self, job: Job) -> None:
+    def start(self, job: UnderWay) -> None:
         """A run's process was started."""
 
-    def tick(self, jobs: Sequence[Job]) -> None:
+    def tick(self, jobs: Sequence[UnderWay]) -> None:
         """A few times a second: the jobs under way."""
 
-    def again(self, job: Job) -> None:
+    def again(self, job: UnderWay) -> None:
         """A run ended, and is tried again."""
 
-    def end(self, job: Job) -> None:
+    def end(self, job: UnderWay) -> None:
         """A run ended."""
 
     def wait(self, runs: Sequence[Run]) -> None:
@@ -49,7 +47,7 @@ class Listener(Protocol):
     def settle(self, run: Run) -> None:
         """A run ended in another process."""
 
-    def stopping(self, jobs: Sequence[Job]) -> None:
+    def stopping(self, jobs: Sequence[UnderWay]) -> None:
         """The call is to end, and these jobs are told so."""
 
 
@@ -76,10 +74,7 @@ class LocalLauncher:
         self.claim = claim
         self.devices = devices
         self.nursery = nursery
-        self.retries = retries
-        self.refused: dict[str, float] = {}
-        self.tries: Counter[str] = Counter()
-        self.furthest: dict[str, tuple[int, ...]] = {}
+        self.turns = Turns(retries)
 
     def execute(self, runs: Sequence[Run], listener: Listener) -> None:
         """Execute all runs, and return when each has ended, here or in another process.
@@ -96,7 +91,7 @@ class LocalLauncher:
                         running.remove(job)
                         self.conclude(job, waiting, listener)
                 listener.tick(running)
-                if waiting and not running and self.are_busy(waiting):
+                if waiting and not running and self.turns.are_busy(waiting):
                     listener.wait(waiting)
                 self.rest()
         finally:
@@ -110,7 +105,7 @@ class LocalLauncher:
 
     def start_ready(self, waiting: list[Run], running: list[Job], listener: Listener) -> None:
         """Start runs while there is room for them."""
-        while (run := next_ready(self.not_refused(waiting), running)) and self.has_room(run, running):
+        while (run := self.turns.next_ready(waiting, running)) and self.has_room(run, running):
             place = self.devices.take(run.config)
             if place is None:
                 return
@@ -120,21 +115,12 @@ class LocalLauncher:
                     running.append(job)
                     listener.start(job)
             if job == Refusal.busy:
-                self.refused[run.fingerprint] = time.monotonic()
+                self.turns.refuse(run)
                 continue
-            self.refused.pop(run.fingerprint, None)
+            self.turns.accept(run)
             waiting.remove(run)
             if job == Refusal.settled:
                 listener.settle(run)
-
-    def not_refused(self, waiting: Sequence[Run]) -> list[Run]:
-        """The runs of which it was not just seen that another process has them."""
-        now = time.monotonic()
-        return [run for run in waiting if now - self.refused.get(run.fingerprint, -1e9) >= LOOK_AGAIN_SECONDS]
-
-    def are_busy(self, waiting: Sequence[Run]) -> bool:
-        """Whether all runs that wait are other processes'."""
-        return all(run.fingerprint in self.refused for run in waiting)
 
     def rest(self) -> None:
         """Wait a little, or until a forked worker has ended."""
@@ -175,21 +161,11 @@ class LocalLauncher:
 
     def conclude(self, job: Job, waiting: list[Run], listener: Listener) -> None:
         """Put a run that failed behind those that wait, as often as `retries` allow; else it has ended."""
-        key, progress = job.run.fingerprint, job.progress()
-        if progress > self.furthest.get(key, ()):
-            self.furthest[key], self.tries[key] = progress, 0
-        if job.can_be_tried_again and self.tries[key] < self.retries:
-            self.tries[key] += 1
+        if job.can_be_tried_again and self.turns.grants_another(job.run, progress_of(job.folder)):
             waiting.append(job.run)
             listener.again(job)
         else:
             listener.end(job)
-
-
-def next_ready(waiting: Sequence[Run], running: Sequence[Job]) -> Run | None:
-    """The first run whose training is not under way: one that differs only in its evaluation takes that over."""
-    under_way = {job.run.training_fingerprint for job in running}
-    return next((run for run in waiting if run.training_fingerprint not in under_way), None)
 
 
 def leaves_a_core(run: Run, jobs: int) -> bool:

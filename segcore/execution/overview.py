@@ -23,7 +23,7 @@ from segcore.execution.costs import (
 from segcore.execution.notices import notices
 from segcore.execution.pace import Paces, finished_trainings, kind_of, seconds_of_each
 from segcore.execution.planning import Lookup, find_runs_to_do
-from segcore.execution.request import Request
+from segcore.execution.request import Launcher, Request
 from segcore.execution.terminal import show_seconds
 from segcore.plan import Plan, Run
 
@@ -53,7 +53,7 @@ def show_plan(plan: Plan, request: Request, lookup: Lookup, paces: Paces) -> Gro
     if to_do:
         for line in describe_disk(to_do, lookup):
             facts.add_row("disk", line)
-        facts.add_row("memory", describe_memory(to_do, paces, request.jobs))
+        facts.add_row("memory", describe_memory(to_do, paces, max(1, request.jobs)))
     facts.add_row("plan", Text(plan.plan))
     title = Text(f"{definition.title}: {definition.question}", "italic")
     return Group(title, arms_table(costs), facts, Text())
@@ -214,4 +214,5 @@ def describe_whole(plans: Sequence[Plan], request: Request, lookup: Lookup, pace
     known = [value for value in seconds if value is not None]
     time = f", about {show_seconds(sum(known))}" if len(known) == len(seconds) else ""
     whole = f"All ablations together: {len(to_do)} runs to do{time}. " if len(plans) > 1 else ""
-    return "\n".join([*notices(to_do, request.jobs), f"{whole}Nothing was trained."])
+    crowding = notices(to_do, request.jobs) if request.launcher == Launcher.local else []
+    return "\n".join([*crowding, f"{whole}Nothing was trained."])

@@ -1,8 +1,10 @@
 """From a request to plans: files read, data looked up, and what of it is left to do."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import torch
 
 from segcore import build, tracking
 from segcore.ablation import Ablation, load_ablation
@@ -24,9 +26,11 @@ class Lookup:
     """Facts about settings on this machine; each dataset is found and hashed once.
 
     may_download: whether `data.download` counts; a look at the plan should not fetch 800 MB.
+    resolve_device: the device that a run's settings mean, here or on the nodes of a cluster.
     """
 
     may_download: bool = True
+    resolve_device: Callable[[RunConfig], torch.device] = field(default_factory=lambda: build.resolve_device)
     indices: dict[str, DataIndex] = field(default_factory=dict)
 
     def index(self, config: RunConfig) -> DataIndex:
@@ -54,7 +58,7 @@ class Lookup:
 
     def facts(self, config: RunConfig) -> Facts:
         """Data content, precision, and why the run can't be, for the plan."""
-        device = build.resolve_device(config)
+        device = self.resolve_device(config)
         return Facts(
             self.index(config).fingerprint,
             build.resolve_precision(config, device),

@@ -14,14 +14,18 @@ EXPERIMENTS = PROJECT / "experiments"
 
 
 class Launcher(StrEnum):
-    """Where runs are computed: in processes on this machine."""
+    """Where runs are computed: in processes on this machine, or as tasks of a Ray cluster."""
 
     local = "local"
+    ray = "ray"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for."""
+    """What the command line asks for.
+
+    jobs: runs at a time; 0, on Ray alone: as many as the cluster takes.  address: of a Ray cluster.
+    """
 
     files: Sequence[Path]
     overrides: Sequence[str] = ()
@@ -33,6 +37,7 @@ class Request:
     rerun: bool = False
     retries: int = 1
     report: bool = True
+    address: str | None = None
 
 
 def make_request(
@@ -40,20 +45,27 @@ def make_request(
     preset: str | None,
     seeds: str | None,
     only: list[str],
-    jobs: int,
+    jobs: int | None,
     launcher: Launcher,
     rerun: bool,
     retries: int,
     report: bool,
+    address: str | None = None,
 ) -> Request:
-    """The command line as a request; whatever holds a `=` and is no file overrides a setting."""
+    """The command line as a request; whatever holds a `=` and is no file overrides a setting.
+
+    jobs: None where it is not said.  Raises UserError.
+    """
+    if address is not None and launcher != Launcher.ray:
+        raise UserError(f"--address {address}: names a Ray cluster, so it goes with --launcher ray")
+    jobs = jobs or (0 if launcher == Launcher.ray else 1)
     files = [find_file(argument) for argument in arguments if "=" not in argument or Path(argument).is_file()]
     overrides = [argument for argument in arguments if "=" in argument and not Path(argument).is_file()]
     try:
         numbers = None if seeds is None else [int(seed) for seed in seeds.split(",")]
     except ValueError:
         raise UserError(f"--seeds {seeds}: must be whole numbers with commas between them, such as 42,43") from None
-    return Request(files, overrides, preset, numbers, only, jobs, launcher, rerun, retries, report)
+    return Request(files, overrides, preset, numbers, only, jobs, launcher, rerun, retries, report, address)
 
 
 def require_files(request: Request) -> None:

@@ -2,9 +2,10 @@
 
 import shlex
 import time
+import uuid
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -13,7 +14,7 @@ from rich.text import Text
 from segcore import build, tracking
 from segcore.credentials import without_credentials
 from segcore.data import Skipped
-from segcore.execution.attempts import can_continue, continue_attempt, set_aside, start_attempt
+from segcore.execution.attempts import Preparation, can_continue, mark_of, set_aside, start_attempt
 from segcore.execution.claims import Claim, Claims
 from segcore.execution.devices import Devices
 from segcore.execution.folder import RunFolder, folder_of, make_runs_folder
@@ -21,12 +22,13 @@ from segcore.execution.local import LocalLauncher, Refusal
 from segcore.execution.notices import notices
 from segcore.execution.nursery import Nursery
 from segcore.execution.planning import Lookup, describe_experiment, find_runs_to_do
-from segcore.execution.request import Launcher, Request
+from segcore.execution.ray import RayLauncher
+from segcore.execution.ray_cluster import Cluster
+from segcore.execution.ray_task import Assignment, Beginning
+from segcore.execution.request import Request
 from segcore.execution.standing import is_finished, standing_folder, standing_runs
 from segcore.execution.terminal import Display
 from segcore.plan import Plan, Run, digest
-
-LAUNCHERS = {Launcher.local: LocalLauncher}
 
 
 def show_decoding(progress: Progress, task: TaskID, done: int, total: int) -> None:
@@ -37,7 +39,8 @@ def show_decoding(progress: Progress, task: TaskID, done: int, total: int) -> No
 class Session:
     """Prepares and executes plans, and keeps MLflow fed with what becomes of them.
 
-    nursery: forks the workers.  delivered: whether MLflow took everything.
+    nursery: forks the workers.  cluster: computes the runs in place of this machine.  delivered: whether MLflow took
+    everything.
     """
 
     def __init__(
@@ -47,12 +50,15 @@ class Session:
         lookup: Lookup,
         console: Console,
         nursery: Nursery | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self.request = request
         self.plans = plans
         self.lookup = lookup
         self.console = console
         self.nursery = nursery
+        self.cluster = cluster
+        self.identity = uuid.uuid4().hex
         self.to_do = find_runs_to_do(plans, request.rerun)
         self.claims = Claims()
         # How the runs stood when this call began, and those that it has begun or continued itself.
@@ -87,19 +93,21 @@ class Session:
         On KeyboardInterrupt the workers stop, what they did is delivered, and it is raised on.
         """
         make_runs_folder()
-        launcher = LAUNCHERS[self.request.launcher](
-            self.request.jobs,
-            self.claim,
-            Devices(self.request.jobs, self.say),
-            nursery=self.nursery,
-            retries=self.request.retries,
-        )
+        launcher = self.make_launcher()
         self.counted = [standing_runs(plan) for plan in self.plans]
         for warning in tracking.prepare_store(self.experiments):
             self.say(warning)
-        for notice in (*notices(self.to_do, self.request.jobs), *self.describe_diverged()):
+        crowding = notices(self.to_do, self.request.jobs) if self.cluster is None else []
+        for notice in (*crowding, *self.describe_diverged()):
             self.say(notice)
         self.feed(launcher)
+
+    def make_launcher(self) -> LocalLauncher | RayLauncher:
+        """What executes the runs: on this machine, or on the cluster."""
+        jobs, retries = self.request.jobs, self.request.retries
+        if self.cluster is not None:
+            return RayLauncher(self.cluster, jobs, self.assign, self.note_beginning, self.claims, retries)
+        return LocalLauncher(jobs, self.claim, Devices(jobs, self.say), nursery=self.nursery, retries=retries)
 
     def describe_diverged(self) -> list[str]:
         """What is to be said of runs that diverged before this call, if there are any."""
@@ -111,7 +119,7 @@ class Session:
         """Tell the user something that is no failure but wants to be known."""
         self.console.print(message, style="yellow", markup=False)
 
-    def feed(self, launcher: LocalLauncher) -> None:
+    def feed(self, launcher: LocalLauncher | RayLauncher) -> None:
         """Run everything, with MLflow's feeder at work beside it."""
         self.feeder.start()
         patience = tracking.CLOSE_SECONDS
@@ -163,34 +171,52 @@ class Session:
 
     def is_settled(self, run: Run) -> bool:
         """Whether another call has brought the run to an end since this one made its plan."""
-        folder = folder_of(run)
-        if folder.state not in ("finished", "diverged", "failed") or run.fingerprint in self.begun:
-            return False
-        return mark_of(folder) != self.before.get(run.fingerprint, {})
+        return run.fingerprint not in self.begun and self.preparation(run).is_settled()
+
+    def preparation(self, run: Run) -> Preparation:
+        """How a run's folder is to be made ready."""
+        return Preparation(
+            run=run,
+            precision=build.resolve_precision(run.config, self.lookup.resolve_device(run.config)),
+            may_continue=not self.request.rerun,
+            # To train again means not to take over what was trained before this call.
+            trained_since=self.started if self.request.rerun else 0.0,
+            request=self.describe_request(run),
+            before=self.before.get(run.fingerprint, {}),
+        )
 
     def make_ready(self, run: Run) -> None:
         """The run's folder for its next process; the caller has claimed it."""
-        folder = folder_of(run)
-        precision = build.resolve_precision(run.config, build.resolve_device(run.config))
-        may_continue = run.fingerprint in self.begun or not self.request.rerun
-        if may_continue and can_continue(folder):
-            self.tell_of_continuing(run, folder)
-            continue_attempt(run, precision)
-        else:
-            if earlier := set_aside(folder):
-                self.watch(run, earlier)
-            # To train again means not to take over what was trained before this call.
-            since = self.started if self.request.rerun else 0.0
-            start_attempt(run, precision, trained_since=since, request=self.describe_request(run))
-        self.begun.add(run.fingerprint)
-        self.watch(run, folder)
+        folder, is_begun = folder_of(run), run.fingerprint in self.begun
+        if not is_begun and not self.request.rerun and can_continue(folder):
+            self.tell_of_continuing(run, folder.state, folder.reason)
+        earlier = self.preparation(run).make_ready(is_begun=is_begun)
+        self.note_ready(run, earlier)
 
-    def tell_of_continuing(self, run: Run, folder: RunFolder) -> None:
-        """Say that a run goes on that an earlier call began."""
-        if run.fingerprint in self.begun:
+    def note_ready(self, run: Run, earlier: RunFolder | None) -> None:
+        """The run's folder is ready.  earlier: what was set aside for that."""
+        if earlier:
+            self.watch(run, earlier)
+        self.begun.add(run.fingerprint)
+        self.watch(run, folder_of(run))
+
+    def assign(self, run: Run) -> Assignment:
+        """What a node of the cluster is told of a run."""
+        return Assignment(self.preparation(run), self.identity, str(Path.cwd()))
+
+    def note_beginning(self, run: Run, beginning: Beginning | None) -> None:
+        """A node has begun a run; None: it was brought to its end by another call."""
+        if beginning is None:
+            self.watch(run, folder_of(run))
             return
-        state = "lost: its process is gone" if folder.state == "running" else f"{folder.state}: {folder.reason}"
-        self.console.print(Text(f"goes on   {run.name}, which was {state}"), soft_wrap=True)
+        if run.fingerprint not in self.begun and beginning.continues:
+            self.tell_of_continuing(run, *beginning.continues)
+        self.note_ready(run, RunFolder(Path(beginning.earlier)) if beginning.earlier else None)
+
+    def tell_of_continuing(self, run: Run, state: str, reason: str | None) -> None:
+        """Say that a run goes on that an earlier call began."""
+        was = "lost: its process is gone" if state == "running" else f"{state}: {reason}"
+        self.console.print(Text(f"goes on   {run.name}, which was {was}"), soft_wrap=True)
 
     def watch(self, run: Run, folder: RunFolder) -> None:
         """Have a folder delivered to every ablation of this call that counts the run."""
@@ -231,8 +257,3 @@ class Session:
                     folder = start_attempt(run, run.config.trainer.precision, request=self.describe_request(run))
                     folder.set_state("missing", run.unavailable)
                 claim.release()
-
-
-def mark_of(folder: RunFolder) -> dict[str, Any]:
-    """What is another once anything has become of a run: its attempt and its state."""
-    return folder.read("state") | {"attempt": folder.read("run").get("attempt")}

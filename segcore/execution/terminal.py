@@ -15,8 +15,8 @@ from rich.text import Text
 
 from segcore.definition import METRICS
 from segcore.execution.folder import RunFolder, folder_of
-from segcore.execution.jobs import Job
 from segcore.execution.standing import metrics_of, newer_attempt, shown_state, standing_folder, standing_runs
+from segcore.execution.turns import UnderWay
 from segcore.plan import Plan, Run
 
 PRIMARY = "test/dice_per_image"
@@ -63,7 +63,7 @@ class Display:
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
 
-    def start(self, job: Job) -> None:
+    def start(self, job: UnderWay) -> None:
         """A run's process was started."""
         run, epochs = job.run.fingerprint, job.run.config.trainer.epochs
         self.tasks[run] = self.progress.add_task(escape(job.run.name), total=epochs, note="starting")
@@ -71,7 +71,7 @@ class Display:
         done = self.shown_epochs[run] + epoch_share(job.folder, self.shown_epochs[run])
         self.epochs_before.setdefault(run, done)
 
-    def tick(self, jobs: Sequence[Job]) -> None:
+    def tick(self, jobs: Sequence[UnderWay]) -> None:
         """Bring bars or lines up to date with what the runs have written."""
         epochs = {job.run.fingerprint: list(job.folder.lines("epochs")) for job in jobs}
         for job in jobs:
@@ -81,7 +81,7 @@ class Display:
             self.show(job, epochs[job.run.fingerprint])
         self.progress.update(self.whole, completed=sum(self.epochs_done.values()), note=self.outlook())
 
-    def show(self, job: Job, lines: Sequence[Mapping[str, Any]]) -> None:
+    def show(self, job: UnderWay, lines: Sequence[Mapping[str, Any]]) -> None:
         """Bring a run's bar or lines up to date.  lines: of its epochs."""
         run = job.run.fingerprint
         for line in lines[self.shown_epochs[run] :]:
@@ -89,7 +89,7 @@ class Display:
         self.shown_epochs[run] = len(lines)
         self.progress.update(self.tasks[run], completed=self.epochs_done[run], note=stage(job, lines))
 
-    def show_epoch(self, job: Job, line: Mapping[str, Any]) -> None:
+    def show_epoch(self, job: UnderWay, line: Mapping[str, Any]) -> None:
         """Without a terminal: a line for an epoch."""
         if not self.console.is_terminal:
             epochs = job.run.config.trainer.epochs
@@ -105,13 +105,13 @@ class Display:
             text += f", about {show_seconds(max(0.0, seconds))} left"
         return text
 
-    def again(self, job: Job) -> None:
+    def again(self, job: UnderWay) -> None:
         """A run failed, and is tried again."""
         self.tick([job])
         self.progress.remove_task(self.tasks.pop(job.run.fingerprint))
         self.console.print(end_line(job) + Text("; it is tried again"), highlight=False, soft_wrap=True)
 
-    def end(self, job: Job) -> None:
+    def end(self, job: UnderWay) -> None:
         """A run's process ended."""
         self.tick([job])
         self.progress.remove_task(self.tasks.pop(job.run.fingerprint))
@@ -137,13 +137,13 @@ class Display:
         self.count(run)
         self.console.print(Text(f"{folder_of(run).state}  {run.name}, by another call"), soft_wrap=True)
 
-    def stopping(self, jobs: Sequence[Job]) -> None:
+    def stopping(self, jobs: Sequence[UnderWay]) -> None:
         """The call ends, and its runs are saved first."""
         text = f"stopping  {', '.join(job.run.name for job in jobs)}: saved first; Ctrl-C again ends at once"
         self.console.print(Text(text, "yellow"), soft_wrap=True)
 
 
-def stage(job: Job, lines: Sequence[Mapping[str, Any]]) -> str:
+def stage(job: UnderWay, lines: Sequence[Mapping[str, Any]]) -> str:
     """Where a run is: starting, in its first epoch, its last epoch's numbers, or testing."""
     if not lines:
         return "first epoch" if job.folder.read("progress") else "starting"
@@ -166,7 +166,7 @@ def describe(metrics: Mapping[str, float]) -> str:
     )
 
 
-def end_line(job: Job) -> Text:
+def end_line(job: UnderWay) -> Text:
     """How a run ended, in a line."""
     state, reason = job.outcome
     if state == "finished":

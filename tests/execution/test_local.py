@@ -6,14 +6,15 @@ import pytest
 
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
-from segcore.execution import launching, local
+from segcore.execution import launching, local, turns
 from segcore.execution.attempts import start_attempt
 from segcore.execution.devices import Devices, Place
 from segcore.execution.jobs import Job
 from segcore.execution.launching import launch
-from segcore.execution.local import LocalLauncher, Refusal, next_ready
+from segcore.execution.local import LocalLauncher, Refusal
 from segcore.execution.nursery import UNSEEN
 from segcore.execution.stage import Stage
+from segcore.execution.turns import next_ready
 from segcore.plan import Facts, expand
 
 
@@ -78,7 +79,7 @@ def test_a_run_that_another_call_has_ended_is_told_of_and_not_started(runs):
 
 def test_a_run_that_another_process_has_is_waited_for(runs, monkeypatch):
     monkeypatch.setattr(local, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(local, "LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(turns, "LOOK_AGAIN_SECONDS", 0.05)
     answers = iter([Refusal.busy, Refusal.busy, Refusal.settled, Refusal.settled])
     heard = Heard()
     make_launcher(claim=lambda run: next(answers)).execute(runs[:2], heard)
