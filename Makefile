@@ -52,6 +52,7 @@ bench: .venv/installed-bench ## everything that is measured, against what else o
 	$(BIN)/python -m benchmarks.means --repeats 2
 	$(BIN)/python -m benchmarks.compilation
 	$(BIN)/python -m benchmarks.parts
+	$(BIN)/python -m benchmarks.checkpoints
 	$(BIN)/python -m benchmarks.overhead --epochs 2 20
 	$(BIN)/python -m benchmarks.load_results --runs 200 --epochs 100
 
