@@ -142,9 +142,9 @@ def test_the_plan_is_shown_without_training(folder, first_call):
     assert sorted((folder / "runs").iterdir()) == before
     said = re.sub(r"\s+", " ", shown.stdout)
     for part in (
-        "4 of 6 runs",
+        "3 of 6 runs",
         "from 2 finished runs like these here",
-        "so far 1 diverged",
+        "1 diverged, which only --rerun trains again",
         "9 training, 3 validation, 8 test images; none unreadable",
         "What 2 seeds can show",
         "Spread: assumed for hypotheses 1, 2",
@@ -272,7 +272,7 @@ def test_an_interrupted_call_ends_its_workers_and_says_how_to_go_on(folder, firs
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "the same command goes on from there" in errors
+    assert "what was trained is saved; to go on: python" in errors
     (path,) = found
     state = state_of(path)
     assert state["state"] == "interrupted"

@@ -112,9 +112,12 @@ def cost_cells(cost: ArmCost) -> list[str]:
 
 def describe_work(plan: Plan, costs: Sequence[ArmCost], to_do: Sequence[Run], paces: Paces) -> RenderableType:
     """How many runs are to do, and how long they take one after the other."""
+    diverged = sum(cost.states["diverged"] for cost in costs)
+    stand = (
+        f"; {diverged} diverged, which only --rerun trains again" if diverged and len(to_do) < len(plan.runs) else ""
+    )
     if not to_do:
-        stand = " or diverged, which --rerun trains again" if any(cost.states["diverged"] for cost in costs) else ""
-        return Text(f"nothing: all runs that this machine can do are finished{stand}")
+        return Text(f"nothing: all runs that this machine can do have come to their end{stand}")
     text = f"{len(to_do)} of {len(plan.runs)} runs"
     lefts = [cost.left for cost in costs]
     known = [left for left in lefts if left is not None]
@@ -123,7 +126,7 @@ def describe_work(plan: Plan, costs: Sequence[ArmCost], to_do: Sequence[Run], pa
         for state in ("failed", "lost", "interrupted", "running")
         if (number := sum(cost.states[state] for cost in costs if cost.to_do))
     ]
-    before = f"; so far {join(earlier)}" if earlier else ""
+    before = (f"; so far {join(earlier)}" if earlier else "") + stand
     if len(known) == len(lefts):
         time = f"about {show_seconds(sum(known))} one after the other"
         return Text(f"{text}, {time} ({time_source(to_do, paces)}){before}")

@@ -90,7 +90,7 @@ def test_a_rerun_does_everything_again(make_plan, finish, look):
     plan = make_plan()
     for run in plan.runs:
         finish(run)
-    assert "nothing: all runs that this machine can do are finished" in look(plan)
+    assert "nothing: all runs that this machine can do have come to their end" in look(plan)
     assert row(look(plan, rerun=True), "large")[4:] == ["56 s", "2 of 2", "2 min"]
 
 

@@ -77,6 +77,7 @@ def test_a_call_that_is_told_to_stop_saves_and_says_how_to_go_on(make_world, und
     assert_whole(world)
 
 
+@pytest.mark.faults
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_world, undisturbed):
     world = make_world(settings={"execution": {"checkpoint_seconds": 0.0}})
     call = world.start("--retries", "0")

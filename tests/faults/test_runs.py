@@ -76,6 +76,7 @@ def test_a_training_that_hangs_is_ended_with_its_reason_and_goes_on_by_the_same_
     assert_whole(world)
 
 
+@pytest.mark.faults
 def test_a_failure_stands_with_its_reason_and_its_log_in_mlflow(make_world, undisturbed):
     world = make_world()
     plant(world, "raise RuntimeError('planted here')")
@@ -183,6 +184,7 @@ def test_a_clock_that_jumps_by_days_changes_nothing(make_world, undisturbed):
     assert_whole(world)
 
 
+@pytest.mark.faults
 def test_a_damaged_cache_is_made_anew(make_world, undisturbed):
     world = make_world()
     (pixels,) = (world.folder / "data").glob("cache/*/pixels.npy")
@@ -196,6 +198,7 @@ def test_a_damaged_cache_is_made_anew(make_world, undisturbed):
 FOUR = {"arms": {f"lr {rate}": {"optimizer.lr": rate} for rate in (1e-3, 1e-4)}, "seeds": [1, 2]}
 
 
+@pytest.mark.faults
 def test_two_calls_at_once_share_the_runs(make_world):
     world = make_world(**FOUR)
     calls = [world.start(), world.start()]
