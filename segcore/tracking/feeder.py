@@ -167,7 +167,8 @@ class Feeder(threading.Thread):
         self._has_answered = True
         with self._lock:
             self._errors.pop(delivery, None)
-            if is_whole:
+            # Looked at under the lock: whoever goes on with a run that was lost writes first, and watches then.
+            if is_whole and version(delivery.folder) == current:
                 del self._watched[delivery]
             else:
                 self._watched[delivery] = current

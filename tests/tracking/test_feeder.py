@@ -6,6 +6,8 @@ import pytest
 from mlflow import MlflowClient
 
 from segcore import tracking
+from segcore.tracking import feeder as feeders
+from segcore.tracking.delivery import deliver
 from segcore.tracking.feeder import Feeder
 
 
@@ -48,6 +50,37 @@ def test_a_server_that_is_away_costs_only_delay(
         folder.finish()
     assert feeder.close() == []
     [run] = client.search_runs([experiment])
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2]
+
+
+def test_a_run_that_goes_on_while_its_loss_is_delivered_is_followed_on(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner tries a lost run again at once; what it writes and says then must not be forgotten with the loss."""
+    folder = make_folder("f1")
+    folder.epoch(1)
+    folder.state("lost", "killed", ended=5.0)
+    feeder = Feeder(client, interval_seconds=0.05)
+    delivery = folder.delivery(experiment)
+    whole = []
+
+    def deliver_and_go_on(*arguments: Any) -> bool:
+        whole.append(deliver(*arguments))
+        if len(whole) == 1:
+            folder.state("running")
+            feeder.watch(delivery)
+        return whole[-1]
+
+    monkeypatch.setattr(feeders, "deliver", deliver_and_go_on)
+    feeder.watch(delivery)
+    feeder.start()
+    wait_until(lambda: len(whole) > 1)
+    assert whole[:2] == [True, False]
+    folder.epoch(2)
+    folder.finish()
+    assert feeder.close() == []
+    [run] = client.search_runs([experiment])
+    assert run.info.status == "FINISHED"
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2]
 
 
