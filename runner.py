@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from segcore.errors import UserError
-from segcore.execution.request import Launcher, Request, make_request, require_alone, require_files
+from segcore.execution.request import Launcher, Request, make_request, require_alone, require_files, require_nothing
 from segcore.execution.variables import start_anew
 
 FINISHED, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
@@ -74,7 +74,9 @@ def main(
         )
         if reproduce is not None:
             require_alone(request, show_list or calibrate or prune)
-        elif not (show_list or prune):
+        elif prune:
+            require_nothing(request, show_list or calibrate)
+        elif not show_list:
             require_files(request)
         if calibrate and not dry_run:
             raise UserError("--calibrate goes with --dry-run; a run needs no calibration")
@@ -89,7 +91,7 @@ def main(
         print(f"{error.filename or 'the system'}: {error.strerror}; what is finished is kept", file=sys.stderr)
         status = SOME_FAILED
     except KeyboardInterrupt:
-        print(f"interrupted: what was trained is saved; to go on: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
+        print(f"interrupted: what was trained is saved; to go on: {command_to_go_on()}", file=sys.stderr)
         status = INTERRUPTED
     raise SystemExit(status)
 
@@ -124,6 +126,12 @@ def clear(console: Console, dry_run: bool) -> int:
 
     console.print(prune(is_only_shown=dry_run), highlight=False)
     return FINISHED
+
+
+def command_to_go_on() -> str:
+    """This call's command; without --rerun, which would begin anew what has just been begun."""
+    command = shlex.join(["python", *(argument for argument in sys.argv if argument != "--rerun")])
+    return f"{command}   (with --rerun again, all runs begin anew)" if "--rerun" in sys.argv else command
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:

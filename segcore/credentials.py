@@ -49,6 +49,12 @@ def has_credential(line: str) -> bool:
     return bool(NAMED.search(line) or FORMATS.search(line)) or any(found_by(line))
 
 
+def clean_log(text: str) -> str:
+    """A log without what looks like a credential; where a line is left out, it says so."""
+    lines = (LEFT_OUT if has_credential(line) else without_credentials(line) for line in text.splitlines())
+    return "".join(f"{line}\n" for line in lines)
+
+
 def found_by(line: str) -> Iterator[bool]:
     """What each of the library's detectors says of a line."""
     for detector in detectors():

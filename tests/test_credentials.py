@@ -2,7 +2,7 @@
 
 import pytest
 
-from segcore.credentials import LEFT_OUT, clean_diff, has_credential, is_secret_file, without_credentials
+from segcore.credentials import LEFT_OUT, clean_diff, clean_log, has_credential, is_secret_file, without_credentials
 from segcore.errors import MissingDataError, UserError
 
 
@@ -95,3 +95,9 @@ def test_a_diff_without_credentials_stays_as_it_is():
     )
     assert clean_diff(diff) == diff
     assert clean_diff("") == ""
+
+
+def test_a_log_loses_the_lines_that_hold_a_key_and_keeps_the_others():
+    log = "epoch 1 of 3: loss 0.5\nGET https://me:hunter2@host/x failed\napi_key = 'abcdefgh12345678'\nlast\n"
+    cleaned = clean_log(log)
+    assert cleaned.splitlines() == ["epoch 1 of 3: loss 0.5", "GET https://host/x failed", LEFT_OUT, "last"]

@@ -20,6 +20,7 @@ import runner
 from segcore import tracking
 from segcore.config import nest
 from segcore.errors import UserError
+from segcore.execution import reproduction
 from segcore.execution.attempts import find_trained
 from segcore.execution.comparison import compare
 from segcore.execution.folder import RunFolder
@@ -243,7 +244,9 @@ def test_settings_of_another_version_are_refused_with_its_commit(project, consol
     assert nest(recorded.settings) == read_settings(recorded, "run x").model_dump()
 
 
-def test_a_reproduction_is_one_call_s_goes_on_where_it_was_cut_short_and_else_begins_anew(project, console):
+def test_a_reproduction_is_one_call_s_goes_on_where_it_was_cut_short_and_else_begins_anew(
+    project, console, monkeypatch
+):
     run = prepare(NAME, [], console).run
     claim_folder(run).release()
     folder = RunFolder(Path("runs") / run.fingerprint)
@@ -255,6 +258,7 @@ def test_a_reproduction_is_one_call_s_goes_on_where_it_was_cut_short_and_else_be
     folder.set_state("finished")
     claim = claim_folder(run)
     assert folder.read("run")["attempt"] != first and not list(folder.lines("epochs"))
+    monkeypatch.setattr(reproduction, "WAITING_SECONDS", 0.5)
     with pytest.raises(UserError, match="another call is reproducing this run"):
         claim_folder(run)
     claim.release()

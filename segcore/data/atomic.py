@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -62,15 +63,20 @@ def _acquire(target: Path) -> AbstractContextManager[object]:
 
 
 def _build(target: Path, build: Callable[[Path], None], needed: int) -> None:
-    partial = target.with_name(target.name + PARTIAL)
+    # A name of its own: a builder that was held up for longer than a lease lasts may go on beside the next one.
+    partial = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
     shutil.rmtree(target, ignore_errors=True)
-    shutil.rmtree(partial, ignore_errors=True)
     if shutil.disk_usage(target.parent).free < needed:
         raise no_space(target.parent, needed)
     try:
         partial.mkdir()
         build(partial)
-        partial.rename(target)
+        try:
+            partial.rename(target)
+        except OSError:
+            # Another builder has it, after all: one that was held up, or that took this one's lease.
+            if not target.is_dir():
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -104,7 +110,7 @@ def remove_abandoned(folder: Path) -> None:
     # Another process whose build failed may remove the folder in between.
     with suppress(FileNotFoundError):
         for partial in folder.glob("*" + PARTIAL):
-            lease = make_lease(_lock(partial.with_name(partial.name.removesuffix(PARTIAL))))
+            lease = make_lease(_lock(partial.with_name(partial.name.removesuffix(PARTIAL).rpartition(".")[0])))
             with suppress(Timeout), lease.acquire(timeout=0):
                 shutil.rmtree(partial, ignore_errors=True)
 

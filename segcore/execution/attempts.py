@@ -43,6 +43,8 @@ class Preparation:
     def is_settled(self) -> bool:
         """Whether another call has brought the run to an end since this one made its plan."""
         folder = folder_of(self.run)
+        if folder.state == "finished" and self.may_continue:
+            return True
         return folder.state in ENDED and mark_of(folder) != self.before
 
     def make_ready(self, *, is_begun: bool) -> RunFolder | None:

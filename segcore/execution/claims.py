@@ -8,17 +8,23 @@ not changed for a while. (An owner that died on the same machine is seen at once
 
 import fcntl
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
 
 from segcore.execution.folder import RunFolder
-from segcore.leases import make_lease
+from segcore.execution.stopping import STOP_SECONDS
+from segcore.leases import LEASE_SECONDS, make_lease
 
 LOCK, LEASE = "lock", "claim"
 # Another lease in the folder, of whoever delivers it to MLflow (segcore.tracking); it is no claim on the run.
 DELIVERY = "delivery"
+
+POLL_SECONDS = 0.2
+# A dead owner's lease has expired by then, and a worker whose owner died has stopped.
+MOST_WAITING_SECONDS = LEASE_SECONDS + STOP_SECONDS
 
 
 @dataclass
@@ -64,3 +70,11 @@ class Claims:
             raise
         del self.leases[folder.path]
         return Claim(descriptor, lease)
+
+
+def wait_for_claim(folder: RunFolder, seconds: float = MOST_WAITING_SECONDS) -> Claim | None:
+    """The claim on a run, as soon as its owner, if that is dead, has lost it; None where it is alive."""
+    claims, deadline = Claims(), time.monotonic() + seconds
+    while (claim := claims.take(folder)) is None and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return claim

@@ -45,6 +45,8 @@ except ImportError:
 
 RUNS = Path("runs")
 REPLACED = "replaced"
+# Written once a second, and worth nothing afterwards.
+PASSING = "progress.json"
 
 State = Literal["new", "running", "finished", "failed", "diverged", "interrupted", "lost", "missing"]
 
@@ -108,7 +110,11 @@ class RunFolder:
         """Replace a text file."""
         aside = self.path / f".{name}.{os.getpid()}.part"
         try:
-            aside.write_text(text, encoding="utf-8")
+            with aside.open("w", encoding="utf-8") as file:
+                file.write(text)
+                if name != PASSING:  # what has to outlive a power cut
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(aside, self.path / name)
         finally:
             aside.unlink(missing_ok=True)

@@ -17,8 +17,9 @@ from segcore.plan import Run
 
 # A process that hangs is asked to leave a trace of where; after this it is killed.
 TRACE_SECONDS = 10.0
-# What a process that is at work changes in its run's folder, now and then.
-SIGNS_OF_LIFE = ("progress.json", "epochs.jsonl", "system.jsonl", "log.txt", "results.json", "state.json")
+# What a process that is at work changes in its run's folder, now and then; not what a thread of its own writes, which
+# goes on while the training hangs.
+SIGNS_OF_LIFE = ("progress.json", "epochs.jsonl", "log.txt", "results.json", "state.json")
 SMALLER = "lower data.batch_size, evaluation.batch_size or data.image_size, or run fewer at a time (--jobs)"
 TAKEN_OVER = "another call has taken the run over, because this one was held up for too long; it goes on there"
 
@@ -49,18 +50,23 @@ class Job:
     def check(self) -> bool:
         """Whether the last process just ended; a death that the worker could not note is noted here."""
         status = None if self.ended else self.process.poll()
-        if status is None or (self.is_trained and not self.stopped):
+        if status is None or (self.is_trained and not (self.stopped or self.is_lost)):
             return False
         self.ended = True
         unnoted = ("new", "running", "failed") if self.stopped else ("new", "running")
-        if self.claim is not None and self.claim.is_lost:
+        if self.is_lost:
             self.failure = TAKEN_OVER
         elif self.folder.state in unnoted:
-            self.note(*self.explain(status))
+            self.note(*self.explain(status), try_again=not self.was_killed_for_memory(status))
         # Last, because from here on the run may be another process's.
         if self.claim is not None:
             self.claim.release()
         return True
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another process has taken the run over, whose folder it is now."""
+        return self.claim is not None and self.claim.is_lost
 
     @property
     def is_trained(self) -> bool:
@@ -82,14 +88,18 @@ class Job:
                 f"no progress for {self.life.ended_after / 60:.3g} minutes, more than execution.timeout_minutes "
                 "allows, so it was ended; the end of log.txt shows where it was"
             )
-        if status == -signal.SIGKILL and count_oom_kills() > self.oom_kills:
+        if self.was_killed_for_memory(status):
             return "lost", f"the process was killed by the system, which had run out of memory: {SMALLER}"
         return "lost" if status == -signal.SIGKILL else "failed", explain_death(status)
 
-    def note(self, state: State, reason: str) -> None:
+    def was_killed_for_memory(self, status: int) -> bool:
+        """Whether the process was killed, and the system had to kill for memory meanwhile."""
+        return status == -signal.SIGKILL and not self.stopped and count_oom_kills() > self.oom_kills
+
+    def note(self, state: State, reason: str, *, try_again: bool = True) -> None:
         """Note how the run ended in the folder, or, where that can't be written, here."""
         try:
-            self.folder.set_state(state, reason)
+            self.folder.set_state(state, reason, try_again=try_again)
         except OSError as error:
             self.failure = f"{reason}; and its folder can't be written: {error.strerror}"
 
@@ -101,7 +111,7 @@ class Job:
 
     def end_if_hung(self) -> None:
         """End a process that makes no progress for longer than its settings allow, or whose claim is lost."""
-        if self.claim is not None and self.claim.is_lost:
+        if self.is_lost:
             self.process.kill()
             return
         minutes = self.run.config.execution.timeout_minutes

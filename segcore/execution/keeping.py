@@ -27,15 +27,20 @@ class Heartbeat:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
+        self.where: dict[str, int] = {}
         # Not the time of day, which may jump.
         self.last = -1.0
 
     def __call__(self, **where: int) -> None:
-        """where: epoch, step and steps of the training; nothing in between."""
+        """where: epoch, step and steps of the training; nothing in a validation, which is where the training was."""
         now = time.monotonic()
+        self.where = where or self.where
         if self.last < 0 or now - self.last >= 1:
             self.last = now
-            self.folder.write("progress", {**where, "time": time.time()})
+            try:
+                self.folder.write("progress", {**self.where, "time": time.time()})
+            except OSError as error:
+                log.warning("no heartbeat: %s", error)  # which is itself a sign of life
 
     def watch(self, batches: Iterable[LabelledBatch]) -> Iterator[LabelledBatch]:
         """The batches, with a beat before each."""

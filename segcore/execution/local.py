@@ -44,6 +44,9 @@ class Listener(Protocol):
     def wait(self, runs: Sequence[Run]) -> None:
         """Nothing is left to start but these runs, which other processes have."""
 
+    def fail(self, run: Run, reason: str) -> None:
+        """A run could not be started, because its folder cannot be used."""
+
     def settle(self, run: Run) -> None:
         """A run ended in another process."""
 
@@ -109,11 +112,17 @@ class LocalLauncher:
             place = self.devices.take(run.config)
             if place is None:
                 return
-            with signals_held():
-                job = self.start(run, place)
-                if isinstance(job, Job):
-                    running.append(job)
-                    listener.start(job)
+            try:
+                with signals_held():
+                    job = self.start(run, place)
+                    if isinstance(job, Job):
+                        running.append(job)
+                        listener.start(job)
+            except OSError as error:
+                self.devices.give_back(place)
+                waiting.remove(run)
+                listener.fail(run, f"{error.filename or folder_of(run).path}: {error.strerror}")
+                continue
             if job == Refusal.busy:
                 self.turns.refuse(run)
                 continue
@@ -143,12 +152,16 @@ class LocalLauncher:
             self.devices.give_back(place)
             return claim
         folder = folder_of(run)
-        process, stage = launch(run, folder, Stage.training, claim.lock, place, self.nursery)
+        try:
+            process, stage = launch(run, folder, Stage.training, claim.lock, place, self.nursery)
+        except OSError:
+            claim.release()
+            raise
         return Job(run, folder, process, stage, place, claim)
 
     def follow(self, job: Job) -> None:
         """See whether a job's process has ended, or hangs, and have the end of a trained run done."""
-        is_trained = job.is_trained
+        is_trained = job.is_trained and not job.is_lost
         if (is_trained or job.check()) and job.place is not None:
             self.devices.give_back(job.place)
             job.place = None
@@ -160,8 +173,15 @@ class LocalLauncher:
             job.end_if_hung()
 
     def conclude(self, job: Job, waiting: list[Run], listener: Listener) -> None:
-        """Put a run that failed behind those that wait, as often as `retries` allow; else it has ended."""
-        if job.can_be_tried_again and self.turns.grants_another(job.run, progress_of(job.folder)):
+        """Put a run that failed behind those that wait, as often as `retries` allow; else it has ended.
+
+        One that another process has taken over is waited for.
+        """
+        if job.is_lost:
+            self.turns.refuse(job.run)
+            waiting.append(job.run)
+            listener.again(job)
+        elif job.can_be_tried_again and self.turns.grants_another(job.run, progress_of(job.folder)):
             waiting.append(job.run)
             listener.again(job)
         else:

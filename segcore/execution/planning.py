@@ -9,6 +9,7 @@ import torch
 from segcore import build, tracking
 from segcore.ablation import Ablation, load_ablation
 from segcore.config import RunConfig
+from segcore.credentials import without_credentials
 from segcore.data import DataIndex
 from segcore.errors import MissingDataError, UserError
 from segcore.execution.folder import folder_of
@@ -107,4 +108,6 @@ def describe_experiment(ablation: Ablation) -> tracking.ExperimentInfo:
     if claims:
         text.append("Claims:\n" + "\n".join(claims))
     description = "\n\n".join(text)
-    return tracking.ExperimentInfo(ablation.experiment, description, definition.model_dump_json(), time.time())
+    return tracking.ExperimentInfo(
+        ablation.experiment, description, without_credentials(definition.model_dump_json()), time.time()
+    )

@@ -32,8 +32,7 @@ class Leftover:
 def prune(*, is_only_shown: bool) -> Group:
     """Remove what nothing needs, unless it is only to be shown, and return a table of it.
 
-    A run that somebody is at work on is left alone, and so is an earlier attempt that MLflow does not hold whole and
-    does not take now.
+    A run that somebody is at work on is left alone, and so is an earlier attempt that MLflow does not hold whole.
     """
     rows: dict[str, list[int]] = {}
     busy = 0
@@ -75,13 +74,13 @@ def find_leftovers(folder: RunFolder) -> Iterator[Leftover]:
 
 
 def is_in_mlflow(attempt: RunFolder) -> bool:
-    """Whether MLflow holds all of an attempt; what is missing there is delivered now."""
+    """Whether MLflow holds all of an attempt; nothing is delivered for this, and no database made."""
     # Not at the top: its libraries take seconds, and most calls find no earlier attempt.
     from segcore import tracking
 
     try:
-        return tracking.bring_home(attempt.path)
-    # A server that is away, and whatever else MLflow, its database or its artifact store raise: the attempt stays.
+        return tracking.holds_all_of(attempt.path)
+    # A server that is away, and whatever else MLflow or its database raise: the attempt stays.
     except Exception:
         return False
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from segcore.execution.attempts import mark_lost
-from segcore.execution.claims import Claims
+from segcore.execution.claims import Claims, wait_for_claim
 from segcore.execution.folder import RunFolder, folder_of
 from segcore.execution.jobs import may_be_tried_again, progress_of
 from segcore.execution.local import Listener, Refusal
@@ -25,7 +25,6 @@ from segcore.execution.ray_task import (
     execute,
     marker_of,
     read_beginning,
-    wait_for_claim,
 )
 from segcore.execution.stopping import STOP_SECONDS
 from segcore.execution.turns import Turns

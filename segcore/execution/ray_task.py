@@ -16,19 +16,15 @@ from pathlib import Path
 
 from segcore.execution import folder as folders
 from segcore.execution.attempts import Preparation
-from segcore.execution.claims import Claim, Claims
+from segcore.execution.claims import Claim, wait_for_claim
 from segcore.execution.devices import Place
 from segcore.execution.folder import RunFolder, folder_of
 from segcore.execution.jobs import Job, may_be_tried_again
 from segcore.execution.launching import launch, signals_held, stop
 from segcore.execution.stage import Stage
-from segcore.execution.stopping import STOP_SECONDS
 from segcore.execution.variables import NO_GPUS
-from segcore.leases import LEASE_SECONDS
 
 POLL_SECONDS = 0.2
-# A dead owner's lease has expired by then, and a worker whose task died has stopped.
-MOST_WAITING_SECONDS = LEASE_SECONDS + STOP_SECONDS
 
 
 class Ending(StrEnum):
@@ -128,14 +124,6 @@ def look(assignment: Assignment) -> str | None:
 def marker_of(call: str) -> Path:
     """A file that is there while a call executes runs, by which nodes tell its folder from others of that name."""
     return folders.RUNS / f".call-{call}"
-
-
-def wait_for_claim(folder: RunFolder, seconds: float = MOST_WAITING_SECONDS) -> Claim | None:
-    """The claim on a run, as soon as its owner, if that is dead, has lost it; None where it is alive."""
-    claims, deadline = Claims(), time.monotonic() + seconds
-    while (claim := claims.take(folder)) is None and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    return claim
 
 
 def read_beginning(folder: RunFolder) -> Beginning | None:

@@ -1,5 +1,6 @@
 """What is reported of a finished training: metrics, tables, pictures and the model, all in the run's folder."""
 
+import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from torch import nn
 from segcore import build, pictures, tables
 from segcore.checkpoint import update_metadata
 from segcore.config import RunConfig
+from segcore.credentials import without_credentials
 from segcore.data import Part, PreparedData
 from segcore.evaluation import Evaluation, compute_test_metrics, evaluate
 from segcore.examples import example_sheets
@@ -39,7 +41,8 @@ def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, dev
     metrics |= {"threshold": threshold, **folder.read("training")}
     shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("test/"))
     log.info("threshold %.2f, %s", threshold, shown)
-    update_metadata(folder.checkpoint, {"settings": config.model_dump(), "threshold": threshold})
+    settings = json.loads(without_credentials(config.model_dump_json()))
+    update_metadata(folder.checkpoint, {"settings": settings, "threshold": threshold})
     write_tables(folder, validation, test, data.test, threshold)
     write_pictures(folder, config, model, data.test, test, threshold, device)
     folder.write("results", {"time": time.time(), "metrics": metrics})

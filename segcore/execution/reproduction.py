@@ -25,7 +25,7 @@ from segcore.data import DataIndex
 from segcore.definition import in_factor
 from segcore.errors import UserError
 from segcore.execution.attempts import can_continue, continue_attempt, set_aside, start_attempt
-from segcore.execution.claims import Claim, Claims
+from segcore.execution.claims import Claim, wait_for_claim
 from segcore.execution.comparison import Comparison, Outcome, compare
 from segcore.execution.devices import Devices
 from segcore.execution.differences import Difference, Side, find_differences
@@ -37,6 +37,7 @@ from segcore.execution.nursery import Nursery
 from segcore.execution.planning import Lookup
 from segcore.execution.session import show_decoding
 from segcore.execution.terminal import Display
+from segcore.leases import LEASE_SECONDS
 from segcore.plan import RECIPE_VERSION, WITHOUT_EFFECT, Facts, Run, make_run
 from segcore.stored_settings import parse_stored
 from segcore.tracking import RecordedRun
@@ -45,6 +46,8 @@ from segcore.tracking import RecordedRun
 REPRODUCTIONS = "reproductions"
 # What says how the data is read, or made: its content would have to be the same anyway.
 FIXED = ("data.format", "data.synthetic_images")
+# Long enough for the claim of a machine that is gone to expire.
+WAITING_SECONDS = LEASE_SECONDS + 15.0
 ALLOWED = tuple(key for key in WITHOUT_EFFECT if key not in FIXED)
 
 
@@ -214,7 +217,7 @@ def train(reproduction: Reproduction, console: Console, nursery: Nursery | None)
 def claim_folder(run: Run) -> Claim:
     """Claim the reproduction's folder and make it ready.  Raises UserError where another process has it."""
     folder = folder_of(run)
-    claim = Claims().take(folder)
+    claim = wait_for_claim(folder, WAITING_SECONDS)
     if claim is None:
         raise UserError(f"{folder.path}: another call is reproducing this run; wait for it")
     precision = run.config.trainer.precision

@@ -15,6 +15,9 @@ import psutil  # type: ignore[import-untyped]
 OWNER_VARIABLE = "SEGCORE_OWNER"
 # How often a worker looks whether its owner is alive.
 LOOK_SECONDS = 1.0
+# A worker whose owner is gone kills itself after this: before its claim, which was renewed every third of a lease, can
+# be another's.
+ORPHAN_SECONDS = 30.0
 # A worker that is told to stop saves its training and notes that it was interrupted; after this it is killed.
 STOP_SECONDS = 60.0
 
@@ -67,7 +70,7 @@ def watch_owner(stop: Stop) -> None:
             time.sleep(LOOK_SECONDS)
         stop.reason = "its runner is gone"
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(STOP_SECONDS)
+        time.sleep(ORPHAN_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="watch-owner", daemon=True).start()

@@ -131,6 +131,11 @@ class Display:
             text = f"waiting   another call of runner.py is at work on {names}; Ctrl-C ends this one alone"
             self.console.print(Text(text, "yellow"), soft_wrap=True)
 
+    def fail(self, run: Run, reason: str) -> None:
+        """A run could not be started."""
+        self.count(run)
+        self.console.print(Text("failed  ", "red") + Text(f"{run.name}: {reason}"), soft_wrap=True)
+
     def settle(self, run: Run) -> None:
         """A run was brought to its end by another call."""
         self.epochs_before[run.fingerprint] = run.config.trainer.epochs

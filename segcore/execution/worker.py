@@ -8,6 +8,7 @@ second process, which works beside the next run's training.
 import contextlib
 import errno
 import faulthandler
+import json
 import logging
 import random
 import resource
@@ -21,8 +22,9 @@ import torch
 from torch import nn
 
 from segcore import build
-from segcore.checkpoint import save_checkpoint
+from segcore.checkpoint import read_checkpoint, save_checkpoint
 from segcore.config import RunConfig
+from segcore.credentials import without_credentials
 from segcore.data import PreparedData
 from segcore.errors import UserError
 from segcore.evaluation import compute_validation_metrics, evaluate
@@ -75,6 +77,7 @@ def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
     else:
         if stage != Stage.training:
             folder.set_state("finished")
+            remove_states(folder.states)
         return 0
     return 1
 
@@ -114,9 +117,19 @@ def compute(folder: RunFolder, stop: Stop) -> None:
     write_environment(folder, device, threads)
     data = build.build_data(config, build.build_index(config))
     write_data(folder, data, config.data.root)
-    if not folder.read("training"):
+    if not (folder.read("training") and has_best_weights(folder)):
         obtain_training(folder, config, data, device, stop)
     report(folder, config, data, device)
+
+
+def has_best_weights(folder: RunFolder) -> bool:
+    """Whether the best weights are whole; where they are not, the training is what can bring them back."""
+    try:
+        read_checkpoint(folder.checkpoint)
+    except UserError as error:
+        log.warning("the training begins anew: %s", error)
+        return False
+    return True
 
 
 def obtain_training(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device, stop: Stop) -> None:
@@ -172,7 +185,8 @@ def write_environment(folder: RunFolder, device: torch.device, threads: int) -> 
     """Code, versions and machine, for tags and artifacts."""
     folder.write("environment", describe_environment(device, threads))
     (folder.artifacts / "requirements.txt").write_text(installed_packages())
-    shutil.copy2(folder.path / "settings.yaml", folder.artifacts / "config.yaml")
+    settings = (folder.path / "settings.yaml").read_text(encoding="utf-8")
+    (folder.artifacts / "config.yaml").write_text(without_credentials(settings), encoding="utf-8")
     if diff := git_diff():
         (folder.artifacts / "git.diff").write_text(diff, encoding="utf-8")
 
@@ -262,7 +276,7 @@ def train(
 def save_best(folder: RunFolder, config: RunConfig, data: PreparedData, model: nn.Module, record: EpochRecord) -> None:
     """The weights, with what is needed to use them without the run's folder."""
     metadata = {
-        "settings": config.model_dump(),
+        "settings": json.loads(without_credentials(config.model_dump_json())),
         "epoch": record.epoch,
         "val/dice_per_image": record.metrics["val/dice_per_image"],
         "data_fingerprint": data.fingerprint,

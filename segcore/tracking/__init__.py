@@ -22,7 +22,7 @@ _QUIET = {
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
 
-from segcore.tracking.backlog import bring_home  # noqa: E402
+from segcore.tracking.backlog import holds_all_of  # noqa: E402
 from segcore.tracking.delivery import Delivery, deliver  # noqa: E402
 from segcore.tracking.feeder import AFTER_INTERRUPT_SECONDS, CLOSE_SECONDS, Feeder  # noqa: E402
 from segcore.tracking.lease import LEASE, DeliveredElsewhere  # noqa: E402
@@ -46,9 +46,9 @@ __all__ = [
     "ExperimentInfo",
     "Feeder",
     "RecordedRun",
-    "bring_home",
     "deliver",
     "deliver_summary",
+    "holds_all_of",
     "is_summary_of",
     "note_of",
     "open_run",

@@ -61,7 +61,7 @@ def summary(backlog: Backlog) -> list[str]:
     num_runs = backlog.whole + backlog.training
     lines = [f"MLflow at {shown_uri()} holds all there is of {num_runs} run{'s' * (num_runs != 1)}."]
     if backlog.training:
-        lines.append(f"{backlog.training} of them {'is' if backlog.training == 1 else 'are'} still being trained.")
+        lines.append(f"{backlog.training} of them {'is' if backlog.training == 1 else 'are'} not over yet.")
     if backlog.missed:
         lines.append(f"{len(backlog.missed)} could not be delivered:")
         lines += [f"  {what}: {why}" for what, why in backlog.missed[:MAX_NAMED]]

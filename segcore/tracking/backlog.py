@@ -1,6 +1,7 @@
 """Delivering what lies in `runs/`, without the ablations' files and without the runner."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from mlflow import MlflowClient
 
 from segcore.errors import UserError
 from segcore.leases import LEASE_SECONDS
-from segcore.tracking.delivery import Delivery, deliver
+from segcore.tracking.delivery import Delivery, deliver, is_delivered
 from segcore.tracking.lease import DeliveredElsewhere
 from segcore.tracking.noted import read_noted, with_newest_definitions
 from segcore.tracking.store import first_line, is_unanswered, tracking_client
@@ -127,15 +128,17 @@ def _note(backlog: Backlog, is_whole: bool) -> None:
     backlog.training += not is_whole
 
 
-def bring_home(folder: Path) -> bool:
-    """Delivers all that a run's folder holds, as far as MLflow does not have it; whether nothing is left then.
+def holds_all_of(folder: Path) -> bool:
+    """Whether MLflow holds all that a run's folder has; asks, and changes nothing.
 
-    Nothing is delivered where a version of the suite made the folder that did not note what it belongs to.
-    Raises what MLflow raises.
+    False also where a version of the suite made the folder that did not note what it belongs to, and where there is no
+    database.  Raises what MLflow raises.
     """
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").is_file():
+        return False
     noted, client = read_noted(folder), tracking_client()
     is_told = bool(noted.deliveries) and not noted.names_only
-    return is_told and all(deliver(delivery, client) for delivery in noted.deliveries)
+    return is_told and all(is_delivered(delivery, client) for delivery in noted.deliveries)
 
 
 def name_of(delivery: Delivery) -> str:

@@ -1,5 +1,6 @@
 """Bringing MLflow up to date with a run's folder, again and again, without saying anything twice."""
 
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -8,6 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
+from segcore.credentials import clean_log
 from segcore.tracking.folder import FINAL_STATUS, Record, RunFiles, is_attempt, read_run
 from segcore.tracking.lease import delivering
 from segcore.tracking.models import deliver_model
@@ -112,6 +114,16 @@ def _find(
     return attempts, kept
 
 
+def is_delivered(delivery: Delivery, client: MlflowClient) -> bool:
+    """Whether MLflow holds all of a delivery, which has ended; changes nothing."""
+    files, experiment = read_run(delivery.folder), client.get_experiment_by_name(delivery.experiment.name)
+    if files is None or experiment is None:
+        return False
+    attempts = find_runs(client, f"tags.attempt = '{files.attempt}'")
+    own = [run for run in attempts if _is_run_of(run, delivery, experiment.experiment_id)]
+    return any(_is_delivered(run, files) for run in own)
+
+
 def _is_run_of(run: Run, delivery: Delivery, experiment_id: str) -> bool:
     tags = run.data.tags
     place = (run.info.experiment_id, tags.get("arm"), tags.get("seed"))
@@ -173,6 +185,15 @@ def _send(client: MlflowClient, run: Run, groups: Iterable[list[Metric]]) -> Non
         client.log_batch(run.info.run_id, waiting)
 
 
+def deliver_log(client: MlflowClient, run_id: str, log: Path) -> None:
+    """The log, without lines that look as if they held a credential."""
+    if log.exists():
+        with tempfile.TemporaryDirectory() as place:
+            cleaned = Path(place) / log.name
+            cleaned.write_text(clean_log(log.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
+            client.log_artifact(run_id, str(cleaned))
+
+
 def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles, origin: Run | None) -> bool:
     """Artifacts, model, results, and as the last thing the end of the run; returns whether it came to that.
 
@@ -184,9 +205,9 @@ def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles,
         _deliver(_delivery_of(origin, delivery), origin.info.experiment_id, files, client)
     if (folder / "artifacts").is_dir():
         client.log_artifacts(run_id, str(folder / "artifacts"))
-    for name in ("log.txt", BEST_WEIGHTS) if origin is None else ("log.txt",):
-        if (folder / name).exists():
-            client.log_artifact(run_id, str(folder / name))
+    deliver_log(client, run_id, folder / "log.txt")
+    if origin is None and (folder / BEST_WEIGHTS).exists():
+        client.log_artifact(run_id, str(folder / BEST_WEIGHTS))
     # With its params and tags, which the model takes over.
     run = client.get_run(run_id)
     model_id = deliver_model(client, run, files.attempt, folder / "model")

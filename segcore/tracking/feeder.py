@@ -6,7 +6,7 @@ import time
 from mlflow import MlflowClient
 
 from segcore.tracking.delivery import Delivery, deliver
-from segcore.tracking.folder import version
+from segcore.tracking.folder import may_go_on, version
 from segcore.tracking.lease import DeliveredElsewhere
 from segcore.tracking.store import first_line, is_unanswered, shown_uri, tracking_client
 
@@ -167,8 +167,8 @@ class Feeder(threading.Thread):
         self._has_answered = True
         with self._lock:
             self._errors.pop(delivery, None)
-            # Looked at under the lock: whoever goes on with a run that was lost writes first, and watches then.
-            if is_whole and version(delivery.folder) == current:
+            # One that failed, was lost or interrupted may go on at any moment, and is followed until the call ends.
+            if is_whole and not may_go_on(delivery.folder):
                 del self._watched[delivery]
             else:
                 self._watched[delivery] = current

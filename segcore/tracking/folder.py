@@ -114,6 +114,11 @@ def _read_run(folder: Path) -> RunFiles | None:
     return files if is_attempt(folder, files.attempt) and (folder / "state.json").exists() else None
 
 
+def may_go_on(folder: Path) -> bool:
+    """Whether a run that has ended is one that a later process can continue."""
+    return _read_json(folder / "state.json").get("state") not in ("finished", "diverged", "missing")
+
+
 def is_attempt(folder: Path, attempt: str) -> bool:
     """Whether the folder still holds this attempt, rather than that it was moved away, and the next one begun."""
     return _read_json(folder / "run.json").get("attempt") == attempt

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from segcore.credentials import clean_log
 from segcore.tracking.store import without_credentials
 
 NUM_LINES = 20
@@ -24,7 +25,9 @@ def read_tail(log: Path) -> str:
         return ""
     lines = [_shown(line) for line in text.split("\n")]
     kept = "\n".join([line for line in lines if line.strip()][-NUM_LINES:])
-    return without_credentials(kept if len(kept) <= MAX_CHARACTERS else "…" + kept[1 - MAX_CHARACTERS :])
+    return clean_log(
+        without_credentials(kept if len(kept) <= MAX_CHARACTERS else "…" + kept[1 - MAX_CHARACTERS :])
+    ).rstrip("\n")
 
 
 def _shown(line: str) -> str:

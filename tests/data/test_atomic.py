@@ -138,9 +138,9 @@ def test_a_cache_that_cannot_be_written_names_the_setting(tmp_path: Path) -> Non
 
 
 def test_only_the_folders_of_dead_builders_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "dead.partial").mkdir()
-    (tmp_path / "alive.partial").mkdir()
+    (tmp_path / "dead.1.partial").mkdir()
+    (tmp_path / "alive.1.partial").mkdir()
     with make_lease(tmp_path / "alive.lock"), ThreadPoolExecutor(1) as other:
         other.submit(remove_abandoned, tmp_path).result()
-    assert not (tmp_path / "dead.partial").exists()
-    assert (tmp_path / "alive.partial").exists()
+    assert not (tmp_path / "dead.1.partial").exists()
+    assert (tmp_path / "alive.1.partial").exists()

@@ -86,6 +86,16 @@ def test_a_process_that_hangs_is_ended_with_a_trace_of_where(run):
     assert job.can_be_tried_again
 
 
+def test_a_thread_that_samples_the_machine_is_no_sign_of_life(run):
+    job = start(run, "import time; time.sleep(60)")
+    end = time.monotonic() + 20
+    while not job.check() and time.monotonic() < end:
+        job.folder.append("system", {"time": 0.0, "step": 0, "metrics": {}})
+        job.end_if_hung()
+        time.sleep(0.02)
+    assert "no progress" in job.folder.reason
+
+
 def test_a_process_that_heeds_no_signal_is_killed(run, monkeypatch):
     monkeypatch.setattr(jobs, "TRACE_SECONDS", 0.2)
     job = start(run, "import signal, time; signal.signal(signal.SIGABRT, signal.SIG_IGN); time.sleep(60)")
@@ -123,6 +133,7 @@ def test_a_process_that_the_system_killed_for_memory_names_the_settings(run, mon
     assert job.check()
     assert job.folder.state == "lost"
     assert "run out of memory: lower data.batch_size" in job.folder.reason
+    assert not job.can_be_tried_again
 
 
 @pytest.mark.parametrize(

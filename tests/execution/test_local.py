@@ -14,7 +14,6 @@ from segcore.execution.launching import launch
 from segcore.execution.local import LocalLauncher, Refusal
 from segcore.execution.nursery import UNSEEN
 from segcore.execution.stage import Stage
-from segcore.execution.turns import next_ready
 from segcore.plan import Facts, expand
 
 
@@ -31,18 +30,6 @@ def job_of(run, code):
     return Job(run, folder, subprocess.Popen([sys.executable, "-c", code]))
 
 
-def test_a_run_waits_for_the_training_that_it_can_take_over(write_ablation, monkeypatch, tmp_path):
-    monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
-    arms = {"chosen": {"evaluation.threshold": "validation"}, "fixed": {"evaluation.threshold": 0.4}}
-    path = write_ablation(factor="evaluation.threshold", arms=arms, seeds=[1, 2], hypotheses=None)
-    chosen, fixed, chosen_2, fixed_2 = expand(load_ablation(path), lambda config: Facts("data", "float32")).runs
-    running = [job_of(chosen, "pass")]
-    assert next_ready([fixed, chosen_2, fixed_2], running) == chosen_2
-    assert next_ready([fixed], running) is None
-    assert next_ready([fixed], []) == fixed
-    running[0].process.wait()
-
-
 def make_launcher(**changes):
     options = {"jobs": 1, "claim": lambda run: Refusal.settled, "devices": Devices(1, print)}
     return LocalLauncher(**options | changes)
@@ -56,6 +43,10 @@ class Heard:
         self.tick = on_tick
         self.start, self.again, self.end = self.started.append, self.tried_again.append, self.ended.append
         self.wait, self.settle = self.waited_for.append, self.settled.append
+        self.failed = []
+
+    def fail(self, run, reason):
+        self.failed.append((run, reason))
 
     def stopping(self, jobs):
         self.told_to_stop = list(jobs)
@@ -287,3 +278,15 @@ def test_a_run_that_fails_is_tried_again_behind_the_others_until_it_gets_no_furt
     assert [arm for _, arm, stage in steps.begun if stage == "training"] == ["large", "small", "large", "large"]
     assert [job.run for job in heard.tried_again] == [runs[0]] * 2
     assert {job.run.arm: job.folder.state for job in heard.ended} == {"small": "finished", "large": "failed"}
+
+
+def test_a_run_whose_folder_cannot_be_used_ends_alone(runs):
+    def claim(run):
+        if run == runs[0]:
+            raise PermissionError(13, "Permission denied", "runs/x/lock")
+        return Refusal.settled
+
+    heard = Heard()
+    make_launcher(claim=claim).execute(runs[:2], heard)
+    assert heard.failed == [(runs[0], "runs/x/lock: Permission denied")]
+    assert heard.settled == [runs[1]]

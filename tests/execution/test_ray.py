@@ -11,7 +11,7 @@ from segcore.ablation import load_ablation
 from segcore.errors import UserError
 from segcore.execution import folder as folders
 from segcore.execution.attempts import Preparation
-from segcore.execution.claims import Claims
+from segcore.execution.claims import Claims, wait_for_claim
 from segcore.execution.folder import folder_of
 from segcore.execution.ray import RayLauncher
 from segcore.execution.ray_cluster import Cluster, Node, open_cluster
@@ -24,7 +24,6 @@ from segcore.execution.ray_task import (
     find_ending,
     marker_of,
     read_beginning,
-    wait_for_claim,
 )
 from segcore.plan import Facts, expand
 from tests.faults.calls import PROJECT, SECONDS, World, read_json

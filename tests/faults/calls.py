@@ -1,5 +1,6 @@
 """Real calls of runner.py on a small ablation, disturbed, and what is left of them: in `runs/` and in MLflow."""
 
+import contextlib
 import json
 import os
 import random
@@ -172,16 +173,16 @@ def kill_soon(
 ) -> bool:
     """Kill the worker or the runner of a call at a random moment after the first worker's start; whether it lived.
 
-    victim: `worker` or `runner`.
+    victim: `worker` or `runner`; between two workers the next one is waited for.
     """
     if world.wait_for_worker(call) is None:
         return False
     time.sleep(chance.uniform(0, most_seconds))
-    number = call.pid if victim == "runner" else world.worker()
-    if number is None or call.poll() is not None:
-        return False
-    try:
-        os.kill(number, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
+    while call.poll() is None:
+        number = call.pid if victim == "runner" else world.worker()
+        if number is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+                return True
+        time.sleep(0.005)
+    return False

@@ -54,12 +54,15 @@ def test_a_new_server_gets_everything_without_an_ablation_file(project: Path, mo
         assert experiment_called("best").tags["mlflow.note.content"].startswith("About best.")
 
 
-def test_a_folder_is_brought_home_before_it_may_be_removed(project: Path, client: MlflowClient) -> None:
+def test_a_folder_may_be_removed_when_mlflow_holds_all_of_it(project: Path, client: MlflowClient) -> None:
     fine, old = write_runs(project, num_runs=2, num_epochs=2)
+    assert not tracking.holds_all_of(fine.path)
+    assert command("--deliver").exit_code == 0
+    assert tracking.holds_all_of(fine.path) and is_in_mlflow(ExecutionFolder(fine.path))
     (old.path / "experiments.jsonl").write_text('{"name": "older"}\n')
-    assert tracking.bring_home(fine.path) and is_in_mlflow(ExecutionFolder(fine.path))
-    assert histories() == expected(1, 2)
-    assert not tracking.bring_home(old.path) and not is_in_mlflow(ExecutionFolder(old.path))
+    assert not tracking.holds_all_of(old.path) and not is_in_mlflow(ExecutionFolder(old.path))
+    Path("mlflow.db").rename("elsewhere.db")
+    assert not is_in_mlflow(ExecutionFolder(fine.path)) and not Path("mlflow.db").exists()
 
 
 def test_a_run_that_is_being_trained_is_delivered_as_far_as_it_is(
@@ -69,7 +72,7 @@ def test_a_run_that_is_being_trained_is_delivered_as_far_as_it_is(
     folder.epoch(1)
     folder.note("lr_sweep", seed=0)
     result = command("--deliver", folder.path)
-    assert result.exit_code == 0 and "1 of them is still being trained" in shown(result)
+    assert result.exit_code == 0 and "1 of them is not over yet" in shown(result)
     assert histories() == expected(1, 1)
 
 
