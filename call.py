@@ -98,7 +98,7 @@ def run(request: Request, console: Console, nursery: Nursery | None, cluster: Cl
         console.print(show_verdicts(judge(definition_of(plan), frame_of(plan))))
         if request.report and session.delivered:
             report(plan, console)
-    console.print(describe_call(session.to_do), markup=False, highlight=False)
+    console.print(describe_call(session.to_do, plans), markup=False, highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
 
 
@@ -166,12 +166,20 @@ def code_of_analysis() -> str:
     return digest([(str(path.relative_to(folder)), path.read_bytes().hex()) for path in files])
 
 
-def describe_call(runs: Sequence[Run]) -> str:
-    """What became of the runs that were to do, and where to compare them."""
-    states = [folder_of(run).state for run in runs]
-    ended = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+def describe_call(runs: Sequence[Run], plans: Sequence[Plan]) -> str:
+    """What became of the runs that were to do, or of all before, and where to compare them."""
+    ended = count_states(runs)
+    if not runs:
+        before = {run.fingerprint: run for plan in plans for run in plan.runs}
+        ended = f"nothing to train; before it {count_states(list(before.values()))}"
     where = "" if os.environ.get("MLFLOW_TRACKING_URI") else " `mlflow ui` in this folder compares all runs."
-    return f"This call: {ended or 'nothing to train, all runs were finished before'}.{where}"
+    return f"This call: {ended}.{where}"
+
+
+def count_states(runs: Sequence[Run]) -> str:
+    """`3 finished, 1 diverged`."""
+    states = [folder_of(run).state for run in runs]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
 
 
 def is_finished(plan: Plan) -> bool:

@@ -98,6 +98,6 @@ def test_a_diff_without_credentials_stays_as_it_is():
 
 
 def test_a_log_loses_the_lines_that_hold_a_key_and_keeps_the_others():
-    log = "epoch 1 of 3: loss 0.5\nGET https://me:hunter2@host/x failed\napi_key = 'abcdefgh12345678'\nlast\n"
+    log = "epoch 1 of 3: loss 0.5\nGET https://me:hunter2@host/x failed\napi_key = 'abcdefgh12345678'\nsee https://me@host/x\nlast\n"
     cleaned = clean_log(log)
-    assert cleaned.splitlines() == ["epoch 1 of 3: loss 0.5", "GET https://host/x failed", LEFT_OUT, "last"]
+    assert cleaned.splitlines() == ["epoch 1 of 3: loss 0.5", LEFT_OUT, LEFT_OUT, "see https://host/x", "last"]

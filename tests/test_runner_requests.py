@@ -114,3 +114,23 @@ def test_a_call_ends_as_python_does(code):
         return result.returncode, result.stdout, result.stderr
 
     assert end(f"runner.leave(SystemExit({code}))") == end(f"raise SystemExit({code})")
+
+
+@pytest.mark.parametrize("others", [["loss"], ["--rerun"], ["--seeds", "1"], ["--list"], ["trainer.epochs=3"]])
+def test_pruning_is_about_all_runs_and_goes_alone(others):
+    done = CliRunner().invoke(runner.app, ["--prune", *others])
+    assert done.exit_code == 2
+    assert "--prune goes with --dry-run alone" in done.output
+
+
+def test_a_run_is_reproduced_here_not_on_a_cluster():
+    done = CliRunner().invoke(runner.app, ["--reproduce", "x", "--launcher", "ray"])
+    assert done.exit_code == 2
+    assert "--reproduce RUN goes with KEY=VALUE and --dry-run alone" in done.output
+
+
+def test_an_interrupted_rerun_says_how_to_go_on_with_what_was_begun(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["runner.py", "my file.yaml", "--rerun"])
+    assert runner.command_to_go_on() == "python runner.py 'my file.yaml'   (with --rerun again, all runs begin anew)"
+    monkeypatch.setattr(sys, "argv", ["runner.py", "loss"])
+    assert runner.command_to_go_on() == "python runner.py loss"

@@ -22,7 +22,8 @@ def trainings_of(materials: Sequence[Material]) -> pd.DataFrame:
     """
     runs = finished_runs(materials).dropna(subset=["validation", "test"])
     units, is_first = group_arms(runs)
-    return runs.assign(unit=units)[is_first].reset_index(drop=True)
+    # As a series of its type: an empty list would select no columns instead of no rows.
+    return runs.assign(unit=units)[pd.Series(is_first, runs.index, dtype=bool)].reset_index(drop=True)
 
 
 def shared_arms(materials: Sequence[Material]) -> list[list[tuple[str, str]]]:

@@ -5,6 +5,7 @@ import importlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -21,6 +22,7 @@ from segcore.plan import Run
 
 # A node has to start a Python process and import torch.
 ANSWER_SECONDS = 180.0
+LISTENER_SECONDS = 5.0
 OWN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -171,6 +173,7 @@ def connect(ray: ModuleType, address: str | None, may_start: bool) -> str | None
         "runtime_env": {"env_vars": {"PYTHONPATH": worker_environment()["PYTHONPATH"]}},
     }
     wanted = address or os.environ.get("RAY_ADDRESS") or "auto"
+    require_listener(wanted)
     if wanted != "local":
         try:
             context = ray.init(address=wanted, **options)
@@ -189,6 +192,17 @@ def connect(ray: ModuleType, address: str | None, may_start: bool) -> str | None
         **options,
     )
     return "one that was started on this machine for this call"
+
+
+def require_listener(address: str) -> None:
+    """Raise UserError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LISTENER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--address {address}: no Ray cluster answers there ({error})") from None
 
 
 def find_nodes(ray: ModuleType) -> tuple[Node, ...]:

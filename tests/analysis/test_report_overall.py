@@ -89,6 +89,15 @@ def test_the_best_epoch_counts_and_arms_are_the_units():
     assert list(means_of_arms(trainings)["validation"].round(6)) == [0.61, 0.71, 0.81, 0.91]
 
 
+def test_without_any_finished_run_there_is_no_training_and_no_verdict():
+    material = make("one", {"a": (0.6, 0.7)})
+    for seed in (1, 2):
+        fail(material, "a", seed)
+    trainings = trainings_of([material])
+    assert trainings.empty and "unit" in trainings
+    assert judge_following(trainings).verdict == "inconclusive"
+
+
 def test_a_training_counts_once_and_arms_that_share_one_are_one_unit():
     one = make("one", {"x": (0.60, 0.62), "y": (0.60, 0.62), "z": (0.7, 0.8)})  # x and y: two thresholds
     copy = make("two", {"p": (0.7, 0.9), "q": (0.3, 0.4)})
