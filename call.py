@@ -20,6 +20,7 @@ from analysis.planning import outlook
 from analysis.terminal import show_outlooks, show_verdicts
 from analysis.verdicts import judge
 from segcore import tracking
+from segcore.execution.comparison import Match
 from segcore.execution.folder import folder_of
 from segcore.execution.listing import list_ablations
 from segcore.execution.nursery import Nursery
@@ -120,6 +121,9 @@ def reproduce(run: str, request: Request, dry_run: bool, console: Console, nurse
     comparison = compare_with(reproduction, folder)
     write_comparison(reproduction, comparison, folder)
     console.print(show_comparison(comparison, folder))
+    changed = [difference.what for difference in reproduction.differences if difference.can_change]
+    if comparison.match != Match.equal and changed:
+        console.print(f"Not as it was, and able to change the numbers: {', '.join(changed)}.", markup=False)
     return FINISHED if comparison.is_reproduced else SOME_FAILED
 
 
