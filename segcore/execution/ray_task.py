@@ -10,7 +10,7 @@ import os
 import platform
 import signal
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,12 +19,15 @@ from segcore.execution.attempts import Preparation
 from segcore.execution.claims import Claim, wait_for_claim
 from segcore.execution.devices import Place
 from segcore.execution.folder import RunFolder, folder_of
-from segcore.execution.jobs import Job, may_be_tried_again
+from segcore.execution.jobs import SMALLER, Job, may_be_tried_again, progress_of
 from segcore.execution.launching import launch, signals_held, stop
 from segcore.execution.stage import Stage
 from segcore.execution.variables import NO_GPUS
 
 POLL_SECONDS = 0.2
+
+# Ray starts tasks again without end where a node had no memory left for them.
+MOST_FRUITLESS = 5
 
 
 class Ending(StrEnum):
@@ -61,7 +64,8 @@ class Beginning:
     """What `task.json` holds: how often the call has begun the run, by which node, and what the folder held before.
 
     before: state and reason of the process before, if there was one.  continues: the same, where an earlier call began
-    the attempt.  earlier: the folder that was set aside.
+    the attempt.  earlier: the folder that was set aside.  progress: how far the run was.  fruitless: how often in a row the
+    call had begun it without its getting further.
     """
 
     call: str
@@ -71,6 +75,8 @@ class Beginning:
     before: tuple[str, str | None] | None = None
     continues: tuple[str, str | None] | None = None
     earlier: str | None = None
+    progress: list[int] = field(default_factory=list)
+    fruitless: int = 0
 
 
 def execute(assignment: Assignment) -> Ending:
@@ -86,7 +92,11 @@ def execute(assignment: Assignment) -> Ending:
     try:
         if (ending := find_ending(assignment, folder)) is not None:
             return ending
-        begin(assignment, folder)
+        if begin(assignment, folder).fruitless > MOST_FRUITLESS:
+            folder.set_state(
+                "failed", f"begun {MOST_FRUITLESS + 1} times without getting further: {SMALLER}", try_again=False
+            )
+            return Ending.ended
         with signals_held():
             jobs.append(start(assignment, folder, claim))
         follow(jobs[0])
@@ -141,20 +151,24 @@ def find_ending(assignment: Assignment, folder: RunFolder) -> Ending | None:
     return Ending.ended if has_failed or folder.state in ("finished", "diverged") else None
 
 
-def begin(assignment: Assignment, folder: RunFolder) -> None:
-    """Make the folder ready, and note that."""
+def begin(assignment: Assignment, folder: RunFolder) -> Beginning:
+    """Make the folder ready, note that, and return the note."""
     before = read_beginning(folder)
     is_begun = before is not None and before.call == assignment.call
     was = describe_end(folder)
     earlier = assignment.preparation.make_ready(is_begun=is_begun)
-    beginning = Beginning(assignment.call, 1, platform.node(), os.getpid(), before=was)
+    progress = list(progress_of(folder))
+    beginning = Beginning(assignment.call, 1, platform.node(), os.getpid(), before=was, progress=progress)
     if is_begun and before is not None:
         beginning = replace(beginning, number=before.number + 1, continues=before.continues, earlier=before.earlier)
+        if progress == before.progress:
+            beginning = replace(beginning, fruitless=before.fruitless + 1)
     elif earlier is None:
         beginning = replace(beginning, continues=was)
     else:
         beginning = replace(beginning, earlier=str(earlier.path))
     folder.write("task", asdict(beginning))
+    return beginning
 
 
 def describe_end(folder: RunFolder) -> tuple[str, str | None] | None:
