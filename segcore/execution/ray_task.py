@@ -93,9 +93,8 @@ def execute(assignment: Assignment) -> Ending:
         if (ending := find_ending(assignment, folder)) is not None:
             return ending
         if begin(assignment, folder).fruitless > MOST_FRUITLESS:
-            folder.set_state(
-                "failed", f"begun {MOST_FRUITLESS + 1} times without getting further: {SMALLER}", try_again=False
-            )
+            reason = f"Ray has begun it {MOST_FRUITLESS + 1} times without its getting further: {SMALLER}"
+            folder.set_state("failed", reason, try_again=False)
             return Ending.ended
         with signals_held():
             jobs.append(start(assignment, folder, claim))
