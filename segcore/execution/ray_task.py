@@ -64,8 +64,8 @@ class Beginning:
     """What `task.json` holds: how often the call has begun the run, by which node, and what the folder held before.
 
     before: state and reason of the process before, if there was one.  continues: the same, where an earlier call began
-    the attempt.  earlier: the folder that was set aside.  progress: how far the run was.  fruitless: how often in a row the
-    call had begun it without its getting further.
+    the attempt.  earlier: the folder that was set aside.  progress: how far the run was.  fruitless: how often in a row
+    the call had begun it without its getting further.
     """
 
     call: str
