@@ -45,6 +45,7 @@ def tags(world: World) -> dict[str, str]:
         return dict(connection.execute("SELECT key, value FROM tags").fetchall())
 
 
+@pytest.mark.faults
 def test_a_training_that_diverges_ends_alone_and_stands(make_world):
     arms = {"one": {"optimizer.lr": 1e-3}, "two": {"optimizer.lr": 1e-4}}
     world = make_world(arms=arms)
