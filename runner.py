@@ -91,7 +91,7 @@ def main(
         print(f"{error.filename or 'the system'}: {error.strerror}; what is finished is kept", file=sys.stderr)
         status = SOME_FAILED
     except KeyboardInterrupt:
-        print(f"interrupted: what was trained is saved; to go on: {command_to_go_on()}", file=sys.stderr)
+        print(f"interrupted: nothing that was trained is lost; to go on: {command_to_go_on()}", file=sys.stderr)
         status = INTERRUPTED
     raise SystemExit(status)
 

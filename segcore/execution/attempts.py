@@ -20,6 +20,8 @@ from segcore.plan import Run
 
 # States that a later process goes on from. A training that diverged would do so again.
 UNFINISHED = ("running", "interrupted", "lost", "failed")
+# Notes that a run is to be trained anew, and since when.
+ANEW = "anew"
 # States that a run comes to by itself.
 ENDED = ("finished", "diverged", "failed")
 
@@ -43,7 +45,7 @@ class Preparation:
     def is_settled(self) -> bool:
         """Whether another call has brought the run to an end since this one made its plan."""
         folder = folder_of(self.run)
-        if folder.state == "finished" and self.may_continue:
+        if folder.state == "finished" and self.may_continue and not is_wanted_anew(folder):
             return True
         return folder.state in ENDED and mark_of(folder) != self.before
 
@@ -53,12 +55,33 @@ class Preparation:
         is_begun: whether this call has begun or continued the run before.
         """
         folder = folder_of(self.run)
-        if (is_begun or self.may_continue) and can_continue(folder):
+        if self.goes_on(is_begun=is_begun):
             continue_attempt(self.run, self.precision)
             return None
+        trained_since = max(self.trained_since, folder.read(ANEW).get("asked", 0.0))
         earlier = set_aside(folder)
-        start_attempt(self.run, self.precision, trained_since=self.trained_since, request=self.request)
+        start_attempt(self.run, self.precision, trained_since=trained_since, request=self.request)
         return earlier
+
+    def goes_on(self, *, is_begun: bool) -> bool:
+        """Whether the next process goes on with the attempt that there is."""
+        folder = folder_of(self.run)
+        may_continue = self.may_continue and not is_wanted_anew(folder)
+        return (is_begun or may_continue) and can_continue(folder)
+
+
+def ask_anew(folder: RunFolder) -> None:
+    """Note that --rerun wants the run trained anew, whatever becomes of that call; the caller has claimed the run.
+
+    The note goes with what is set aside for the new attempt.
+    """
+    if folder.state != "new":
+        folder.write(ANEW, {"asked": time.time()})
+
+
+def is_wanted_anew(folder: RunFolder) -> bool:
+    """Whether --rerun has asked for the run, and nothing has come of that yet."""
+    return bool(folder.read(ANEW))
 
 
 def mark_of(folder: RunFolder) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from segcore.execution.stopping import STOP_SECONDS
 from segcore.leases import LEASE_SECONDS, make_lease
 
 LOCK, LEASE = "lock", "claim"
+# Tells a worker the token of the claim that it works under.
+CLAIM_VARIABLE = "SEGCORE_CLAIM"
 # Another lease in the folder, of whoever delivers it to MLflow (segcore.tracking); it is no claim on the run.
 DELIVERY = "delivery"
 
@@ -41,6 +43,11 @@ class Claim:
     def is_lost(self) -> bool:
         """Whether the lease is somebody else's by now."""
         return self.lease.compromise is not None
+
+    @property
+    def token(self) -> str:
+        """What the lease's file tells this claim from others by."""
+        return self.lease.token or ""
 
     def release(self) -> None:
         """Leave the run to others; workers that inherited the lock hold on to that."""
@@ -70,6 +77,20 @@ class Claims:
             raise
         del self.leases[folder.path]
         return Claim(descriptor, lease)
+
+
+def is_taken_over(folder: RunFolder) -> bool:
+    """Whether the run that this worker computes is another process's by now: its owner was held up for too long.
+
+    The owner itself may still be held up, and cannot say so.
+    """
+    token = os.environ.get(CLAIM_VARIABLE)
+    try:
+        lines = (folder.path / LEASE).read_text(errors="replace").splitlines()
+    except OSError:
+        return False  # its owner is about to find out
+    tokens = [line.removeprefix("token=") for line in lines if line.startswith("token=")]
+    return bool(token) and bool(tokens) and token not in tokens
 
 
 def wait_for_claim(folder: RunFolder, seconds: float = MOST_WAITING_SECONDS) -> Claim | None:

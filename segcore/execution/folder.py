@@ -7,6 +7,7 @@
 | settings.yaml | every resolved setting |
 | environment.json, data.json | where it ran; the dataset, its parts and what was skipped |
 | state.json | running, finished, failed, diverged, interrupted, lost or missing; the reason; times; process |
+| anew.json | that --rerun has asked for the run, until it is begun |
 | progress.json | epoch and step of the running training, about once a second |
 | checkpoints/ | the two newest states of an unfinished training |
 | epochs.jsonl, system.jsonl | a line an epoch; a line every few seconds of machine use |

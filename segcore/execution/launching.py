@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from segcore.execution.claims import CLAIM_VARIABLE, Claim
 from segcore.execution.devices import Place
 from segcore.execution.folder import RunFolder
 from segcore.execution.jobs import Job
@@ -43,17 +44,17 @@ def signals_held() -> Iterator[None]:
 
 
 def launch(
-    run: Run, folder: RunFolder, stage: Stage, lock: int, place: Place, nursery: Nursery | None
+    run: Run, folder: RunFolder, stage: Stage, claim: Claim, place: Place, nursery: Nursery | None
 ) -> tuple[subprocess.Popen[bytes] | ForkedWorker, Stage]:
     """Start a process for a stage of a run, and tell for which; its output goes into the folder's log.
 
     Without a nursery, what was to be the training is the whole run.
     """
     variables = thread_variables(run.config.execution.threads) | dict(place.environment)
-    variables[OWNER_VARIABLE] = str(os.getpid())
+    variables |= {OWNER_VARIABLE: str(os.getpid()), CLAIM_VARIABLE: claim.token}
     if stage == Stage.end:
         variables |= NO_GPUS
-    locks = [lock] if place.lock is None else [lock, place.lock]
+    locks = [claim.lock] if place.lock is None else [claim.lock, place.lock]
     with folder.log.open("ab") as log:
         if nursery is not None:
             with contextlib.suppress(OSError):

@@ -153,7 +153,7 @@ class LocalLauncher:
             return claim
         folder = folder_of(run)
         try:
-            process, stage = launch(run, folder, Stage.training, claim.lock, place, self.nursery)
+            process, stage = launch(run, folder, Stage.training, claim, place, self.nursery)
         except OSError:
             claim.release()
             raise
@@ -168,7 +168,7 @@ class LocalLauncher:
         if is_trained:
             assert job.claim is not None
             with signals_held():
-                job.process, job.stage = launch(job.run, job.folder, Stage.end, job.claim.lock, Place(), self.nursery)
+                job.process, job.stage = launch(job.run, job.folder, Stage.end, job.claim, Place(), self.nursery)
         elif not job.ended:
             job.end_if_hung()
 

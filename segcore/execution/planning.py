@@ -12,6 +12,7 @@ from segcore.config import RunConfig
 from segcore.credentials import without_credentials
 from segcore.data import DataIndex
 from segcore.errors import MissingDataError, UserError
+from segcore.execution.attempts import is_wanted_anew
 from segcore.execution.folder import folder_of
 from segcore.execution.pace import Sizes
 from segcore.execution.request import Request
@@ -95,7 +96,11 @@ def make_plans(request: Request, lookup: Lookup) -> list[Plan]:
 def find_runs_to_do(plans: Sequence[Plan], rerun: bool) -> list[Run]:
     """The runs that are possible and have not come to their end, each fingerprint once, in the plans' order."""
     unique = {run.fingerprint: run for plan in plans for run in plan.runs if run.unavailable is None}
-    return [run for run in unique.values() if rerun or folder_of(run).state not in ENDED]
+    return [
+        run
+        for run in unique.values()
+        if rerun or folder_of(run).state not in ENDED or is_wanted_anew(folder_of(run))
+    ]
 
 
 def describe_experiment(ablation: Ablation) -> tracking.ExperimentInfo:

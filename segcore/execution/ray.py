@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from segcore.execution.attempts import mark_lost
-from segcore.execution.claims import Claims, wait_for_claim
+from segcore.execution.claims import MOST_WAITING_SECONDS, Claims
 from segcore.execution.folder import RunFolder, folder_of
 from segcore.execution.jobs import may_be_tried_again, progress_of
 from segcore.execution.local import Listener, Refusal
@@ -41,6 +41,7 @@ class RayJob:
     """A run that is Ray's.  is_shown: whether it has begun, and the listener knows.
 
     failure: why its task came to nothing.  before: how its process before ended, while the listener is told of that.
+    deadline: of a run whose task is gone, until when its claim may still be held by nobody that lives.
     """
 
     run: Run
@@ -49,6 +50,7 @@ class RayJob:
     is_shown: bool = False
     failure: str | None = None
     before: tuple[str, str | None] | None = None
+    deadline: float = 0.0
 
     @property
     def outcome(self) -> tuple[str, str | None]:
@@ -83,6 +85,8 @@ class RayLauncher:
         self.remote = self.ray.remote(execute)
         # How often each run was begun, as far as the listener knows.
         self.begun: dict[str, int] = {}
+        # Runs that have ended with their nodes, and whose claims have not expired.
+        self.gone: list[RayJob] = []
 
     def execute(self, runs: Sequence[Run], listener: Listener) -> None:
         """Execute all runs, and return when each has ended, here or in another call.
@@ -93,16 +97,17 @@ class RayLauncher:
         waiting, running = list(runs), list[RayJob]()
         with self.marked(runs):
             try:
-                while waiting or running:
+                while waiting or running or self.gone:
                     self.submit_ready(waiting, running, listener)
                     self.follow(waiting, running, listener)
+                    self.note_losses(listener)
                     listener.tick([job for job in running if job.is_shown])
                     if waiting and not running and self.turns.are_busy(waiting):
                         listener.wait(waiting)
+                    if not running:
                         time.sleep(POLL_SECONDS)
             finally:
-                if running:
-                    self.stop(running, listener)
+                self.stop(running, listener)
 
     @contextmanager
     def marked(self, runs: Sequence[Run]) -> Iterator[None]:
@@ -212,7 +217,9 @@ class RayLauncher:
             waiting.append(job.run)
             return
         if has_failed and job.failure:
-            self.note_loss(job)
+            job.deadline = time.monotonic() + MOST_WAITING_SECONDS
+            self.gone.append(job)
+            return
         listener.end(job)
 
     def read_ending(self, job: RayJob) -> tuple[Ending, bool]:
@@ -232,24 +239,30 @@ class RayLauncher:
             job.failure = f"its node or its task is gone ({type(error).__name__}), and Ray has tried it again"
             return Ending.ended, True
 
-    def note_loss(self, job: RayJob) -> None:
-        """Note in its folder that nobody is at work on a run any more; waits until its dead owner's claim expires."""
-        claim = wait_for_claim(job.folder)
-        if claim is not None:
-            if job.folder.state == "running":
-                mark_lost(job.folder)
-            claim.release()
+    def note_losses(self, listener: Listener) -> None:
+        """Note in its folder that nobody is at work on a run any more, once its dead owner's claim has expired."""
+        for job in list(self.gone):
+            claim = self.claims.take(job.folder)
+            if claim is not None:
+                if job.folder.state == "running":
+                    mark_lost(job.folder)
+                claim.release()
+            if claim is not None or time.monotonic() > job.deadline:
+                self.gone.remove(job)
+                listener.end(job)
 
     def stop(self, running: Sequence[RayJob], listener: Listener) -> None:
         """Tell the tasks to stop, and wait until they have saved their trainings; a second signal does not wait."""
-        shown = [job for job in running if job.is_shown]
-        if shown:
+        if shown := [job for job in running if job.is_shown]:
             listener.stopping(shown)
         tasks = [job.task for job in running]
         try:
             for task in tasks:
                 self.ray.cancel(task)
-            self.ray.wait(tasks, num_returns=len(tasks), timeout=STOP_SECONDS)
+            if tasks:
+                self.ray.wait(tasks, num_returns=len(tasks), timeout=STOP_SECONDS)
         finally:
-            for job in shown:
+            for job in running:
+                self.hear(job, listener)  # of what has begun since it was looked at last
+            for job in [*self.gone, *(job for job in running if job.is_shown)]:
                 listener.end(job)

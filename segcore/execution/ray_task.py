@@ -182,7 +182,7 @@ def start(assignment: Assignment, folder: RunFolder, claim: Claim) -> Job:
     # Ray hides GPUs that it did not give by itself, but not where the task asked for none.
     place = Place() if assignment.has_gpu else Place(environment=tuple(NO_GPUS.items()))
     run = assignment.preparation.run
-    process, stage = launch(run, folder, Stage.whole, claim.lock, place, None)
+    process, stage = launch(run, folder, Stage.whole, claim, place, None)
     return Job(run, folder, process, stage, place, claim)
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from segcore import build, tracking
 from segcore.credentials import without_credentials
 from segcore.data import Skipped
-from segcore.execution.attempts import Preparation, can_continue, mark_of, set_aside, start_attempt
+from segcore.execution.attempts import Preparation, ask_anew, is_wanted_anew, mark_of, set_aside, start_attempt
 from segcore.execution.claims import Claim, Claims
 from segcore.execution.devices import Devices
 from segcore.execution.folder import RunFolder, folder_of, make_runs_folder
@@ -98,8 +98,10 @@ class Session:
         for warning in tracking.prepare_store(self.experiments):
             self.say(warning)
         crowding = notices(self.to_do, self.request.jobs) if self.cluster is None else []
-        for notice in (*crowding, *self.describe_diverged()):
+        for notice in (*crowding, *self.describe_diverged(), *self.describe_anew()):
             self.say(notice)
+        if self.request.rerun:
+            self.ask_anew()
         self.feed(launcher)
 
     def make_launcher(self) -> LocalLauncher | RayLauncher:
@@ -113,7 +115,20 @@ class Session:
         """What is to be said of runs that diverged before this call, if there are any."""
         left = {run.fingerprint: run for plan in self.plans for run in plan.runs} if not self.request.rerun else {}
         names = [run.name for run in left.values() if folder_of(run).state == "diverged"]
-        return [f"{', '.join(names)}: diverged before, and would again; --rerun trains them anew"] if names else []
+        return [f"{'; '.join(names)}: diverged before, and would again; --rerun trains them anew"] if names else []
+
+    def describe_anew(self) -> list[str]:
+        """What is to be said of runs that an earlier call with --rerun did not come to."""
+        left = [] if self.request.rerun else [run.name for run in self.to_do if is_wanted_anew(folder_of(run))]
+        return [f"{'; '.join(left)}: trained anew, as an earlier --rerun has asked"] if left else []
+
+    def ask_anew(self) -> None:
+        """Note of each run that it is to be trained anew, so that the same call without --rerun goes on with that."""
+        for run in self.to_do:
+            claim = self.claims.take(folder_of(run))
+            if claim is not None:  # else another call is at work on it
+                ask_anew(folder_of(run))
+                claim.release()
 
     def say(self, message: str) -> None:
         """Tell the user something that is no failure but wants to be known."""
@@ -127,7 +142,7 @@ class Session:
             self.note_unavailable()
             self.watch_what_is_done()
             epochs = sum(run.config.trainer.epochs for run in self.to_do)
-            with Display(self.console, len(self.to_do), epochs) as display:
+            with Display(self.console, len(self.to_do), epochs, self.count_ended()) as display:
                 launcher.execute(self.to_do, display)
         except KeyboardInterrupt:
             patience = tracking.AFTER_INTERRUPT_SECONDS
@@ -137,6 +152,11 @@ class Session:
             self.delivered = not messages
             for message in messages:
                 self.say(message)
+
+    def count_ended(self) -> int:
+        """How many of the runs that are asked for have come to their end before this call."""
+        to_do = {run.fingerprint for run in self.to_do}
+        return len({run.fingerprint for plan in self.plans for run in plan.runs if run.unavailable is None} - to_do)
 
     def watch_what_is_done(self) -> None:
         """Have all that the closing tables count delivered, so that MLflow's report counts the same.
@@ -188,9 +208,10 @@ class Session:
     def make_ready(self, run: Run) -> None:
         """The run's folder for its next process; the caller has claimed it."""
         folder, is_begun = folder_of(run), run.fingerprint in self.begun
-        if not is_begun and not self.request.rerun and can_continue(folder):
+        preparation = self.preparation(run)
+        if not is_begun and preparation.goes_on(is_begun=False):
             self.tell_of_continuing(run, folder.state, folder.reason)
-        earlier = self.preparation(run).make_ready(is_begun=is_begun)
+        earlier = preparation.make_ready(is_begun=is_begun)
         self.note_ready(run, earlier)
 
     def note_ready(self, run: Run, earlier: RunFolder | None) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 
@@ -55,10 +55,10 @@ class Stop:
             self.waits = False
 
 
-def watch_owner(stop: Stop) -> None:
+def watch_owner(stop: Stop, is_taken_over: Callable[[], bool] = lambda: False) -> None:
     """Stop this process when the one that it works for is gone: nobody would see it end, or hang.
 
-    A thread looks; where the process does not stop, it is killed.
+    A thread looks; where the process does not stop, it is killed.  It is killed at once where its run is another's.
     """
     number = os.environ.get(OWNER_VARIABLE)
     if number is None:
@@ -67,6 +67,8 @@ def watch_owner(stop: Stop) -> None:
 
     def watch() -> None:
         while owner is not None and is_alive(owner):
+            if is_taken_over():  # whatever this process would still write would be in the other's way
+                os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(LOOK_SECONDS)
         stop.reason = "its runner is gone"
         os.kill(os.getpid(), signal.SIGTERM)

@@ -32,14 +32,17 @@ def show_seconds(seconds: float) -> str:
 
 
 class Display:
-    """Progress of running trainings and of the whole; lines instead of bars where the output is no terminal."""
+    """Progress of running trainings and of the whole; lines instead of bars where the output is no terminal.
 
-    def __init__(self, console: Console, num_runs: int, epochs_to_do: int) -> None:
+    num_runs, epochs_to_do: of this call.  num_before: of the runs that are asked for, those that had ended before it.
+    """
+
+    def __init__(self, console: Console, num_runs: int, epochs_to_do: int, num_before: int = 0) -> None:
         self.console = console
-        self.num_runs = num_runs
+        self.num_runs = num_before + num_runs
         self.epochs_to_do = epochs_to_do
         self.started = time.monotonic()
-        self.ended_runs = 0
+        self.ended_runs = num_before
         self.waited_for = ""
         # Of each run, the part of the one under way included: now, and when this call began or continued it.
         self.epochs_done: dict[str, float] = {}
@@ -125,7 +128,7 @@ class Display:
 
     def wait(self, runs: Sequence[Run]) -> None:
         """Nothing is left but runs that other calls are at work on."""
-        names = ", ".join(run.name for run in runs)
+        names = "; ".join(run.name for run in runs)
         if names != self.waited_for:
             self.waited_for = names
             text = f"waiting   another call of runner.py is at work on {names}; Ctrl-C ends this one alone"
@@ -144,7 +147,7 @@ class Display:
 
     def stopping(self, jobs: Sequence[UnderWay]) -> None:
         """The call ends, and its runs are saved first."""
-        text = f"stopping  {', '.join(job.run.name for job in jobs)}: saved first; Ctrl-C again ends at once"
+        text = f"stopping  {'; '.join(job.run.name for job in jobs)}: saved first; Ctrl-C again ends at once"
         self.console.print(Text(text, "yellow"), soft_wrap=True)
 
 

@@ -15,6 +15,7 @@ import resource
 import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from segcore.errors import UserError
 from segcore.evaluation import compute_validation_metrics, evaluate
 from segcore.execution.allocator import give_memory_back, keeps_memory
 from segcore.execution.attempts import find_trained
+from segcore.execution.claims import is_taken_over
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
 from segcore.execution.folder import RunFolder
 from segcore.execution.keeping import Keeper
@@ -59,7 +61,7 @@ def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
     signal.signal(signal.SIGTERM, stop.handle)
     try:
         folder.set_state("running")
-        watch_owner(stop)
+        watch_owner(stop, partial(is_taken_over, folder))
         if stage != Stage.end:
             compute(folder, stop)
         if stage != Stage.training:

@@ -95,7 +95,7 @@ def test_a_worker_is_forked_and_where_that_cannot_be_started_as_a_program(runs, 
     monkeypatch.setattr(launching, "spawn", spawn)
     folder = start_attempt(runs[0], "float32")
     place = Place("1", 9, (("CUDA_VISIBLE_DEVICES", "1"),))
-    process, stage = launch(runs[0], folder, Stage(stage), 8, place, StandIn())
+    process, stage = launch(runs[0], folder, Stage(stage), StandInClaim(), place, StandIn())
     how = "forked" if is_alive else "spawned"
     # The end of a run sees no GPU: it needs none, and no lock keeps it away from other runs.
     assert process == (how, folder.path, begun, [8, 9], {"CUDA_VISIBLE_DEVICES": "" if stage == "end" else "1"})
