@@ -99,6 +99,9 @@ def run(request: Request, console: Console, nursery: Nursery | None, cluster: Cl
         console.print(show_verdicts(judge(definition_of(plan), frame_of(plan))))
         if request.report and session.delivered:
             report(plan, console)
+        elif request.report:
+            missing = f"The report of {plan.ablation.experiment} was not made: MLflow does not have all of its runs yet."
+            console.print(f"{missing} The same command makes it then.", style="yellow", markup=False)
     console.print(describe_call(session.to_do, plans), markup=False, highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
 

@@ -213,6 +213,8 @@ def what_to_do(idle: list[str], runs: pd.DataFrame) -> str:
         return f"; {whose} are under way"
     if len(running) and states <= {"not run"}:
         return "; the ablation is under way"
+    if states == {"diverged"}:
+        return f"; {'its runs' if len(idle) == 1 else 'their runs'} diverged, and would again with these settings"
     return "; run the ablation again"
 
 

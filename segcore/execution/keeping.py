@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from segcore.batches import LabelledBatch
+from segcore.checkpoint import read_checkpoint
 from segcore.errors import UserError
 from segcore.execution.folder import RunFolder
 from segcore.execution.stopping import Stop
@@ -112,9 +113,13 @@ class Keeper:
         return True
 
     def resume(self) -> None:
-        """Bring the trainer to where the newest usable state was kept; where there is none it stands at its start."""
+        """Bring the trainer to where the newest usable state was kept; where there is none it stands at its start.
+
+        There it stands, too, where the best weights so far are lost: no state holds them.
+        """
         state = newest_state(self.folder)
-        if state is None:
+        best = find_best_weights(self.folder) if self.noted else {}
+        if state is None or best is None:
             return
         try:
             self.trainer.load_state_dict(state["trainer"])
@@ -125,7 +130,20 @@ class Keeper:
                 "--rerun trains the run from its start"
             ) from None
         self.memory_before = state["peak_memory_gib"]
+        # They may be of an epoch after the state, which is computed once more: a device that does not repeat its
+        # numbers to the last bit must not bring other weights than those that the epoch's line tells of.
+        if best.get("epoch") in self.noted:
+            self.trainer.best_dice = max(self.trainer.best_dice, best["val/dice_per_image"])
         log.info("the training goes on in epoch %d after %d steps", self.trainer.epoch, self.trainer.step)
+
+
+def find_best_weights(folder: RunFolder) -> dict[str, Any] | None:
+    """What is noted with the best weights; None where they are not whole, and only the training can bring them back."""
+    try:
+        return read_checkpoint(folder.checkpoint)[1]
+    except UserError as error:
+        log.warning("the training begins anew: %s", error)
+        return None
 
 
 def newest_state(folder: RunFolder) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +22,8 @@ from segcore.plan import Run
 
 # A node has to start a Python process and import torch.
 ANSWER_SECONDS = 180.0
+# After this the user is told what is waited for.
+QUIET_SECONDS = 2.0
 LISTENER_SECONDS = 5.0
 OWN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -38,10 +40,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that this process is connected to, as it was then.  name: for people."""
+    """A cluster that this process is connected to, as it was then.  name: for people.  say: tells the user."""
 
     name: str
     nodes: tuple[Node, ...]
+    say: Callable[[str], None] = field(default=print, compare=False)
 
     def resolve_device(self, config: RunConfig) -> torch.device:
         """The device that a run's settings mean on the nodes.  Raises UserError where none has it."""
@@ -94,7 +97,10 @@ class Cluster:
         for node in (node for node in self.nodes if node.cpus):
             where = strategies.NodeAffinitySchedulingStrategy(node.identity, soft=False)
             asked[remote.options(num_cpus=0, max_retries=1, scheduling_strategy=where).remote(assignment)] = node
-        answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
+        answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=QUIET_SECONDS)
+        if silent:
+            self.say(f"{len(silent)} of {len(asked)} nodes load the suite first, which can take a minute")
+            answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
         problems = [f"node {asked[answer].name}: does not answer in {ANSWER_SECONDS:.0f} s" for answer in silent]
         problems += [problem for answer in answered if (problem := read_answer(ray, answer, asked[answer]))]
         if problems:
@@ -144,7 +150,7 @@ def open_cluster(address: str | None, say: Callable[[str], None], may_start: boo
     with own_signals_kept():
         where = connect(ray, address, may_start)
     try:
-        cluster = Cluster(where, find_nodes(ray)) if where else None
+        cluster = Cluster(where, find_nodes(ray), say) if where else None
         if cluster:
             say(f"Ray: {cluster.name}, {describe(cluster.nodes)}")
         yield cluster

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from segcore import build
-from segcore.checkpoint import read_checkpoint, save_checkpoint
+from segcore.checkpoint import save_checkpoint
 from segcore.config import RunConfig
 from segcore.credentials import without_credentials
 from segcore.data import PreparedData
@@ -34,7 +34,7 @@ from segcore.execution.attempts import find_trained
 from segcore.execution.claims import is_taken_over
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
 from segcore.execution.folder import RunFolder
-from segcore.execution.keeping import Keeper
+from segcore.execution.keeping import Keeper, find_best_weights
 from segcore.execution.memory import estimate_memory_gib, free_memory_gib
 from segcore.execution.sampling import SystemSampling
 from segcore.execution.stage import Stage
@@ -119,19 +119,9 @@ def compute(folder: RunFolder, stop: Stop) -> None:
     write_environment(folder, device, threads)
     data = build.build_data(config, build.build_index(config))
     write_data(folder, data, config.data.root)
-    if not (folder.read("training") and has_best_weights(folder)):
+    if not (folder.read("training") and find_best_weights(folder)):
         obtain_training(folder, config, data, device, stop)
     report(folder, config, data, device)
-
-
-def has_best_weights(folder: RunFolder) -> bool:
-    """Whether the best weights are whole; where they are not, the training is what can bring them back."""
-    try:
-        read_checkpoint(folder.checkpoint)
-    except UserError as error:
-        log.warning("the training begins anew: %s", error)
-        return False
-    return True
 
 
 def obtain_training(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device, stop: Stop) -> None:

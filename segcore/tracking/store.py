@@ -29,6 +29,8 @@ UNANSWERED = (
     *(ConnectionError, TimeoutError, requests.exceptions.ConnectionError, requests.exceptions.Timeout),
     *(OperationalError, PoolTimeoutError),
 )
+# What the system says, in the text of an error of `requests`.
+SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([A-Za-z ]+)")
 # What `requests` says of an answer of a proxy whose server is away.
 GATEWAY = re.compile(r"too many (502|503|504) error responses")
 
@@ -67,7 +69,12 @@ def shown_uri() -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What MLflow or its database said, in one line and without the credentials of `tracking_uri()`."""
+    """What MLflow or its database said, in one line and without the credentials of `tracking_uri()`.
+
+    Of a connection that was not made, what the system says of it, without the layers of libraries around that.
+    """
+    if is_unanswered(error) and (found := SYSTEM_ERROR.search(str(error))):
+        return found[1].strip()
     return without_credentials(str(error) or type(error).__name__).strip().split("\n", 1)[0][:500]
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from segcore import leases
 from segcore.execution import claims as claims_module
-from segcore.execution.claims import LEASE, Claims
+from segcore.execution.claims import CLAIM_VARIABLE, LEASE, Claims
 from segcore.execution.folder import RunFolder
+from segcore.execution.stopping import OWNER_VARIABLE
 
 # Holds a run's lease alone, as a process on another machine does where the storage carries no locks of the system.
 HOLD_LEASE = """
@@ -29,6 +30,17 @@ from segcore.execution.claims import Claims
 from segcore.execution.folder import RunFolder
 claim = Claims().take(RunFolder(Path(sys.argv[1])))
 print("held", flush=True)
+time.sleep(60)
+"""
+
+WORK = """
+import sys, time
+from functools import partial
+from pathlib import Path
+from segcore.execution.claims import is_taken_over
+from segcore.execution.folder import RunFolder
+from segcore.execution.stopping import Stop, watch_owner
+watch_owner(Stop(), partial(is_taken_over, RunFolder(Path(sys.argv[1]))))
 time.sleep(60)
 """
 
@@ -140,6 +152,18 @@ def test_an_owner_that_was_held_up_sees_that_its_claim_is_lost(folder, hold):
     assert claim.is_lost
     claim.release()
     assert (folder.path / LEASE).exists()  # the other's stays
+
+
+def test_a_worker_whose_run_is_anothers_is_killed_though_its_owner_lives(folder):
+    claim = Claims().take(folder)
+    own = {OWNER_VARIABLE: str(os.getpid()), CLAIM_VARIABLE: claim.token}
+    worker = subprocess.Popen([sys.executable, "-c", WORK, str(folder.path)], env=os.environ | own)
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(3)  # it works as long as the claim is its owner's
+    content = (folder.path / LEASE).read_text()
+    (folder.path / LEASE).write_text(content.replace(claim.token, "0" * 32))
+    assert worker.wait(30) == -signal.SIGKILL
+    claim.release()
 
 
 def test_a_clock_that_jumps_changes_nothing(folder, hold):

@@ -6,9 +6,10 @@ import pytest
 
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
-from segcore.execution import launching, local, turns
+from segcore.execution import jobs, launching, local, turns
 from segcore.execution.attempts import start_attempt
 from segcore.execution.devices import Devices, Place
+from segcore.execution.folder import folder_of
 from segcore.execution.jobs import Job
 from segcore.execution.launching import launch
 from segcore.execution.local import LocalLauncher, Refusal
@@ -55,7 +56,7 @@ class Heard:
 class StandInClaim:
     """In place of a claim on a run's folder."""
 
-    lock, is_lost = 8, False
+    lock, token, is_lost = 8, "token", False
 
     def release(self):
         pass
@@ -110,7 +111,7 @@ class Steps:
         monkeypatch.setattr(local, "launch", self.launch)
         monkeypatch.setattr(local, "POLL_SECONDS", 0.0)
 
-    def launch(self, run, folder, stage, lock, place, nursery):
+    def launch(self, run, folder, stage, claim, place, nursery):
         self.begun.append((run.seed, run.arm, str(stage)))
         name = len(self.begun) - 1
         if stage == Stage.training:
@@ -238,6 +239,27 @@ def test_a_signal_between_a_workers_start_and_its_note_stops_the_worker(runs, mo
     assert steps.ended == {0: -15}
     assert [job.folder.state for job in heard.ended] == ["interrupted"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_that_another_call_takes_over_is_waited_for_and_its_process_killed(runs, monkeypatch):
+    steps = Steps(monkeypatch)
+    monkeypatch.setattr(turns, "LOOK_AGAIN_SECONDS", 0.0)
+    claim = StandInClaim()
+    answers = [claim, Refusal.busy, Refusal.settled]
+    launcher = make_launcher(claim=lambda run: answers.pop(0))
+
+    def tick(running):
+        if running:
+            claim.is_lost = True
+
+    heard, waited_for = Heard(tick), []
+    heard.wait = lambda waiting: waited_for.extend(waiting)
+    launcher.execute(runs[:1], heard)
+    assert steps.ended == {0: -15}  # what the stand-in makes of a kill
+    assert [job.outcome for job in heard.tried_again] == [("failed", jobs.TAKEN_OVER)]
+    assert folder_of(runs[0]).state == "running"  # the other call's note stays
+    assert waited_for == heard.settled == [runs[0]]
+    assert heard.ended == []
 
 
 def test_a_failure_of_a_runs_own_is_kept_when_the_call_is_stopped(runs, monkeypatch, tmp_path):

@@ -95,6 +95,45 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_world, undisturbe
     assert not (world.run_folder() / "checkpoints").exists()
 
 
+@pytest.mark.faults
+def test_best_weights_that_are_damaged_in_the_middle_of_a_training_begin_it_anew(make_world, undisturbed):
+    world = make_world(settings={"execution": {"checkpoint_seconds": 0.0}})
+    call = world.start("--retries", "0")
+    assert world.wait_for_worker(call)
+    while not (world.run_folder() / "epochs.jsonl").exists():
+        time.sleep(0.005)
+    os.kill(world.worker(), signal.SIGKILL)
+    assert call.wait(60) == 1
+    assert any((world.run_folder() / "checkpoints").glob("*.safetensors"))
+    best = world.run_folder() / "best.safetensors"
+    os.truncate(best, best.stat().st_size // 2)
+    assert world.call() == 0
+    log = (world.run_folder() / "log.txt").read_text()
+    assert "the training begins anew" in log and "the training goes on" not in log
+    assert world.numbers() == undisturbed.numbers()
+    assert_whole(world)
+
+
+@pytest.mark.faults
+def test_best_weights_that_are_damaged_after_the_training_bring_it_back(make_world, undisturbed):
+    world = make_world()
+    call = world.start("--retries", "0")
+    assert world.wait_for_worker(call)
+    while not (world.run_folder() / "training.json").exists():
+        time.sleep(0.002)
+    os.kill(world.worker(), signal.SIGKILL)
+    assert call.wait(60) == 1
+    assert not (world.run_folder() / "results.json").exists()
+    best = world.run_folder() / "best.safetensors"
+    content = bytearray(best.read_bytes())
+    content[-1000] ^= 1  # in a weight
+    best.write_bytes(content)
+    assert world.call() == 0
+    assert "the training begins anew" in (world.run_folder() / "log.txt").read_text()
+    assert world.numbers() == undisturbed.numbers()
+    assert_whole(world)
+
+
 SWEEP = {
     "arms": {f"lr {rate}": {"optimizer.lr": rate} for rate in (1e-3, 3e-4, 1e-4)},
     "seeds": [1, 2],
