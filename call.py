@@ -100,7 +100,9 @@ def run(request: Request, console: Console, nursery: Nursery | None, cluster: Cl
         if request.report and session.delivered:
             report(plan, console)
         elif request.report:
-            missing = f"The report of {plan.ablation.experiment} was not made: MLflow does not have all of its runs yet."
+            missing = (
+                f"The report of {plan.ablation.experiment} was not made: MLflow does not have all of its runs yet."
+            )
             console.print(f"{missing} The same command makes it then.", style="yellow", markup=False)
     console.print(describe_call(session.to_do, plans), markup=False, highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
@@ -117,7 +119,7 @@ def reproduce(run: str, request: Request, dry_run: bool, console: Console, nurse
     if dry_run:
         return FINISHED
     try:
-        folder = train(reproduction, console, nursery)
+        folder = train(reproduction, console, nursery, request.retries)
     except KeyboardInterrupt:
         print("interrupted: what was trained is saved, nothing was compared; the same command goes on", file=sys.stderr)
         return INTERRUPTED

@@ -4,7 +4,7 @@ A line too many that is left out costs a line of a diff; one too few costs a pas
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import PurePosixPath
@@ -21,7 +21,8 @@ SECRET_FILES = (
 SECRET_FOLDERS = (".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".gcloud")
 
 # User name and password of an address.  A path that was an address has lost one of its slashes.
-USER_OF_ADDRESS = re.compile(r"(?<=:/)(/?)[^\s/?#'\"<>]*@")
+# A password may hold slashes; what looks like a port and a path is none.
+USER_OF_ADDRESS = re.compile(r"(?<=:/)(/?)(?:[^\s/?#'\"<>]*|[^\s:/?#'\"<>]+:(?!\d+/)[^\s?#'\"<>]*)@")
 # Signatures and tokens behind an address's question mark.
 KEY_OF_ADDRESS = re.compile(
     r"([?&;](?:[\w.-]*(?:token|signature|password|secret|credential|api[_-]?key|access[_-]?key)[\w.-]*|sig|pwd)=)"
@@ -35,6 +36,12 @@ NAMED = re.compile(
     r"(?:[rbuf]{0,2}[\"'][^\"']|[^\s\"'(\[{,;]+(?![^\s]*[(\[]))",
     re.IGNORECASE,
 )
+# `--password hunter2`, `MLFLOW_TRACKING_TOKEN hunter2`, `Bearer ...`, `curl --user bob:hunter2`.
+SAID = re.compile(
+    r"(?:--?(?:passw(?:or)?d|passphrase|token|secret|api[_-]?key)|\b[A-Z_]*(?:PASSWORD|TOKEN|SECRET|API_KEY))"
+    r"[ ]+[^\s\-(\[{]"
+    r"|\bBearer[ ]+[\w.~+/-]{8,}|(?:^|\s)(?:-u|--user)[ ]+[^\s:]+:\S+"
+)
 # Of services that the library below does not know.
 FORMATS = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|dapi[0-9a-f]{32}|AIza[\w-]{30,}|ya29\.[\w-]{20,})")
 
@@ -44,15 +51,19 @@ def without_credentials(text: str) -> str:
     return KEY_OF_ADDRESS.sub(rf"\1{LEFT_OUT}", USER_OF_ADDRESS.sub(r"\1", text))
 
 
+def clean_reason(reason: str) -> str:
+    """The reason of an end, which may be any error's text."""
+    return LEFT_OUT if has_credential(reason) else without_credentials(reason)
+
+
 def has_credential(line: str) -> bool:
     """Whether a line looks as if it held a key, a token or a password."""
-    return bool(NAMED.search(line) or FORMATS.search(line)) or any(found_by(line))
+    return any(kind.search(line) for kind in (NAMED, SAID, FORMATS)) or any(found_by(line))
 
 
 def clean_log(text: str) -> str:
     """A log without what looks like a credential; where a line is left out, it says so."""
-    lines = (LEFT_OUT if has_credential(line) else without_credentials(line) for line in text.splitlines())
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in clean_lines(text.splitlines(), lambda line: LEFT_OUT))
 
 
 def found_by(line: str) -> Iterator[bool]:
@@ -99,17 +110,17 @@ def clean_file(part: str) -> str:
     names = header.removeprefix("diff --git ").strip()
     if header.startswith("diff --git ") and is_secret_file(names[len(names) // 2 + 1 :].removeprefix('"')[2:]):
         return f"{header}{LEFT_OUT}\n"
-    return header + "".join(clean_lines(lines))
+    # The first letter of a line says whether it was added or removed.
+    return header + "".join(clean_lines(lines, lambda line: f"{line[:1].strip()}{LEFT_OUT}\n"))
 
 
-def clean_lines(lines: list[str]) -> Iterator[str]:
-    """Lines of a diff; of a private key, all from its first line to its last are left out."""
+def clean_lines(lines: Iterable[str], replacement: Callable[[str], str]) -> Iterator[str]:
+    """Lines without what looks like a credential; of a private key, all from its first to its last are left out."""
     is_in_key = False
     for line in lines:
         is_in_key = is_in_key or bool(re.search(r"-----BEGIN [A-Z ]*PRIVATE KEY", line))
         if is_in_key or has_credential(line):
-            # The first letter of a line says whether it was added or removed.
-            yield f"{line[:1].strip()}{LEFT_OUT}\n"
+            yield replacement(line)
         else:
             yield without_credentials(line)
         is_in_key = is_in_key and not re.search(r"-----END [A-Z ]*PRIVATE KEY", line)

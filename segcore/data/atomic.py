@@ -35,6 +35,7 @@ def build_once(
         with _locked(target):
             if not is_complete(target):
                 _build(target, build, needed)
+        remove_abandoned(target.parent)  # of a builder on another machine, whose lease has expired meanwhile
     return target
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import yaml
 
+from segcore.checkpoint import read_checkpoint
 from segcore.config import nest
+from segcore.errors import UserError
 from segcore.execution import folder as folders
 from segcore.execution.claims import DELIVERY, LEASE, LOCK
 from segcore.execution.folder import REPLACED, RunFolder, folder_of
@@ -190,6 +192,15 @@ def find_trained(folder: RunFolder) -> RunFolder | None:
         run = other.read("run")
         same = run.get("training_fingerprint") == wanted.get("training_fingerprint")
         is_young = run.get("created", 0.0) >= wanted.get("trained_since", 0.0)
-        if same and is_young and other.state == "finished":
+        if same and is_young and other.state == "finished" and is_whole(other.checkpoint):
             return other
     return None
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint can be read."""
+    try:
+        read_checkpoint(checkpoint)
+    except UserError:
+        return False
+    return True

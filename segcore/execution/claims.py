@@ -6,6 +6,7 @@ lease, a file that its owner renews: it works on every storage, but that of a de
 not changed for a while. (An owner that died on the same machine is seen at once.)
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -23,6 +24,9 @@ LOCK, LEASE = "lock", "claim"
 CLAIM_VARIABLE = "SEGCORE_CLAIM"
 # Another lease in the folder, of whoever delivers it to MLflow (segcore.tracking); it is no claim on the run.
 DELIVERY = "delivery"
+
+# What storage answers that has no locks of the system, such as Lustre mounted without `flock`, and some of FUSE.
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 POLL_SECONDS = 0.2
 # A dead owner's lease has expired by then, and a worker whose owner died has stopped.
@@ -66,7 +70,7 @@ class Claims:
         folder.path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor)
             lease = self.leases.setdefault(folder.path, make_lease(folder.path / LEASE))
             lease.acquire(timeout=0)
         except (BlockingIOError, Timeout):
@@ -77,6 +81,15 @@ class Claims:
             raise
         del self.leases[folder.path]
         return Claim(descriptor, lease)
+
+
+def lock(descriptor: int) -> None:
+    """Take the system's lock, where the storage has any; else the lease is all there is.  Raises BlockingIOError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
 
 
 def is_taken_over(folder: RunFolder) -> bool:

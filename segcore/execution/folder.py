@@ -23,6 +23,7 @@
 """
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -35,6 +36,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from segcore.config import RunConfig, flatten
+from segcore.credentials import clean_reason
 from segcore.errors import UserError
 from segcore.plan import Run
 from segcore.stored_settings import parse_stored
@@ -46,8 +48,14 @@ except ImportError:
 
 RUNS = Path("runs")
 REPLACED = "replaced"
+# One level deeper than the runs that are counted.
+REPRODUCTIONS = "reproductions"
 # Written once a second, and worth nothing afterwards.
 PASSING = "progress.json"
+
+# What a moment later may be otherwise, and what is waited for that, in seconds.
+PASSING_ERRORS = (errno.ESTALE, errno.EIO)
+PAUSES = (0.05, 0.2, 1.0)
 
 State = Literal["new", "running", "finished", "failed", "diverged", "interrupted", "lost", "missing"]
 
@@ -98,7 +106,7 @@ class RunFolder:
     def read(self, name: str) -> dict[str, Any]:
         """The content of NAME.json; empty where there is none."""
         try:
-            content: dict[str, Any] = json.loads((self.path / f"{name}.json").read_text())
+            content: dict[str, Any] = json.loads(read_patiently(self.path / f"{name}.json"))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -132,7 +140,7 @@ class RunFolder:
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
         """The lines of NAME.jsonl; one that is still being written, or was torn by a kill, is left out."""
         path = self.path / f"{name}.jsonl"
-        for line in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else ():
+        for line in read_patiently(path).splitlines() if path.is_file() else ():
             with contextlib.suppress(ValueError, RecursionError):
                 if isinstance(content := json.loads(line), dict):
                     yield content
@@ -165,13 +173,28 @@ class RunFolder:
         before = self.read("state")
         content = {
             "state": state,
-            "reason": reason,
+            "reason": reason and clean_reason(reason),
             "started": before.get("started", now),
             "ended": None if state == "running" else now,
             "pid": os.getpid(),
             "try_again": try_again,
         }
         self.write("state", content)
+
+
+def read_patiently(path: Path) -> str:
+    """A file's text.  Storage that machines share may lose sight of a file that another has just replaced.
+
+    Raises OSError.
+    """
+    for pause in PAUSES:
+        try:
+            return path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            if error.errno not in PASSING_ERRORS:
+                raise
+            time.sleep(pause)
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def is_of_one_place(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

@@ -21,7 +21,9 @@ TRACE_SECONDS = 10.0
 # goes on while the training hangs.
 SIGNS_OF_LIFE = ("progress.json", "epochs.jsonl", "log.txt", "results.json", "state.json")
 SMALLER = "lower data.batch_size, evaluation.batch_size or data.image_size, or run fewer at a time (--jobs)"
-TAKEN_OVER = "another call has taken the run over, because this one was held up for too long; it goes on there"
+TAKEN_OVER = (
+    "this call's claim on the run is gone: it was held up, or runs/ was away, for too long; who has the run now goes on"
+)
 
 
 @dataclass
@@ -62,6 +64,13 @@ class Job:
         if self.claim is not None:
             self.claim.release()
         return True
+
+    def give_up(self, reason: str) -> None:
+        """It has no process, and none can be started."""
+        self.ended = True
+        self.note("failed", reason)
+        if self.claim is not None:
+            self.claim.release()
 
     @property
     def is_lost(self) -> bool:

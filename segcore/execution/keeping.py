@@ -1,6 +1,8 @@
 """What a worker does between the steps of a training: tell where it is, keep its state by time, stop when asked."""
 
+import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -41,7 +43,10 @@ class Heartbeat:
             try:
                 self.folder.write("progress", {**self.where, "time": time.time()})
             except OSError as error:
-                log.warning("no heartbeat: %s", error)  # which is itself a sign of life
+                log.warning("no heartbeat: %s", error)
+                # A disk that is full still takes this, and that is a sign of life, too.
+                with contextlib.suppress(OSError):
+                    os.utime(self.folder.log)
 
     def watch(self, batches: Iterable[LabelledBatch]) -> Iterator[LabelledBatch]:
         """The batches, with a beat before each."""
@@ -64,7 +69,7 @@ class Keeper:
         self.seconds = seconds
         self.stop = stop
         self.heartbeat = Heartbeat(folder)
-        self.noted = {line["epoch"] for line in folder.lines("epochs")}
+        self.noted = {line.get("epoch") for line in folder.lines("epochs")}
         self.kept = time.monotonic()
         self.memory_before = 0.0
 
@@ -132,6 +137,8 @@ class Keeper:
         self.memory_before = state["peak_memory_gib"]
         # They may be of an epoch after the state, which is computed once more: a device that does not repeat its
         # numbers to the last bit must not bring other weights than those that the epoch's line tells of.
+        if "metrics" in best:
+            self.note(EpochRecord(best["epoch"], best["metrics"], is_best=True))
         if best.get("epoch") in self.noted:
             self.trainer.best_dice = max(self.trainer.best_dice, best["val/dice_per_image"])
         log.info("the training goes on in epoch %d after %d steps", self.trainer.epoch, self.trainer.step)
@@ -156,4 +163,7 @@ def newest_state(folder: RunFolder) -> dict[str, Any] | None:
             log.warning("%s is of another version of the suite", path)
         except DamagedStateError as error:
             log.warning("%s is damaged, and the one before is used: %s", path, error)
+            # Else it would count as one of the two that are kept.
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".damaged"))
     return None

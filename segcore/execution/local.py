@@ -166,11 +166,18 @@ class LocalLauncher:
             self.devices.give_back(job.place)
             job.place = None
         if is_trained:
-            assert job.claim is not None
-            with signals_held():
-                job.process, job.stage = launch(job.run, job.folder, Stage.end, job.claim, Place(), self.nursery)
+            self.start_end(job)
         elif not job.ended:
             job.end_if_hung()
+
+    def start_end(self, job: Job) -> None:
+        """Have the end of a trained run done by another process; where none can be started, the run has failed."""
+        assert job.claim is not None
+        try:
+            with signals_held():
+                job.process, job.stage = launch(job.run, job.folder, Stage.end, job.claim, Place(), self.nursery)
+        except OSError as error:
+            job.give_up(f"its end could not be started: {error.filename or job.folder.path}: {error.strerror}")
 
     def conclude(self, job: Job, waiting: list[Run], listener: Listener) -> None:
         """Put a run that failed behind those that wait, as often as `retries` allow; else it has ended.

@@ -97,9 +97,7 @@ def find_runs_to_do(plans: Sequence[Plan], rerun: bool) -> list[Run]:
     """The runs that are possible and have not come to their end, each fingerprint once, in the plans' order."""
     unique = {run.fingerprint: run for plan in plans for run in plan.runs if run.unavailable is None}
     return [
-        run
-        for run in unique.values()
-        if rerun or folder_of(run).state not in ENDED or is_wanted_anew(folder_of(run))
+        run for run in unique.values() if rerun or folder_of(run).state not in ENDED or is_wanted_anew(folder_of(run))
     ]
 
 

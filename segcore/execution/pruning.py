@@ -11,7 +11,7 @@ from rich.text import Text
 
 from segcore.execution import folder as folders
 from segcore.execution.claims import Claims
-from segcore.execution.folder import REPLACED, RunFolder
+from segcore.execution.folder import REPLACED, REPRODUCTIONS, RunFolder
 from segcore.training_state import KEPT, state_files
 
 
@@ -35,15 +35,16 @@ def prune(*, is_only_shown: bool) -> Group:
     A run that somebody is at work on is left alone, and so is an earlier attempt that MLflow does not hold whole.
     """
     rows: dict[str, list[int]] = {}
-    busy = 0
-    for path in sorted(folders.RUNS.glob("*/run.json")):
+    busy, mlflow = 0, Holdings()
+    paths = [path for pattern in ("*", f"{REPRODUCTIONS}/*") for path in folders.RUNS.glob(f"{pattern}/run.json")]
+    for path in sorted(paths):
         folder = RunFolder(path.parent)
         claim = Claims().take(folder)
         if claim is None:
             busy += 1
             continue
         try:
-            for leftover in find_leftovers(folder):
+            for leftover in find_leftovers(folder, mlflow):
                 rows.setdefault(leftover.what, []).append(leftover.size)
                 if not is_only_shown:
                     remove(leftover.path)
@@ -52,7 +53,7 @@ def prune(*, is_only_shown: bool) -> Group:
     return describe(rows, busy, is_only_shown)
 
 
-def find_leftovers(folder: RunFolder) -> Iterator[Leftover]:
+def find_leftovers(folder: RunFolder, mlflow: "Holdings") -> Iterator[Leftover]:
     """What a run has that neither its continuation, nor MLflow, nor any ablation needs."""
     ended = folder.state in ("finished", "diverged")
     states = state_files(folder.states)
@@ -65,24 +66,37 @@ def find_leftovers(folder: RunFolder) -> Iterator[Leftover]:
     yield from (Leftover(path, "parts of files") for path in folder.path.glob(".*.part"))
     if folder.state == "finished":
         attempts = folder.path.parent / REPLACED
+        # Reproductions are files here and nothing else.
+        is_local = folder.path.parent.name == REPRODUCTIONS
         earlier = (RunFolder(path) for path in attempts.glob(f"{folder.path.name}-*"))
         yield from (
             Leftover(attempt.path, "attempts that a later one has replaced")
             for attempt in earlier
-            if is_in_mlflow(attempt)
+            if is_local or mlflow.has(attempt)
         )
 
 
-def is_in_mlflow(attempt: RunFolder) -> bool:
-    """Whether MLflow holds all of an attempt; nothing is delivered for this, and no database made."""
-    # Not at the top: its libraries take seconds, and most calls find no earlier attempt.
-    from segcore import tracking
+class Holdings:
+    """What MLflow holds; nothing is delivered for this, and no database made.  Where it does not answer: nothing."""
 
-    try:
-        return tracking.holds_all_of(attempt.path)
-    # A server that is away, and whatever else MLflow or its database raise: the attempt stays.
-    except Exception:
-        return False
+    def __init__(self) -> None:
+        self.is_away = False
+
+    def has(self, attempt: RunFolder) -> bool:
+        """Whether MLflow holds all of an attempt."""
+        # Not at the top: its libraries take seconds, and most calls find no earlier attempt.
+        from segcore import tracking
+        from segcore.tracking.store import impatient, is_unanswered
+
+        if self.is_away:
+            return False
+        try:
+            with impatient():
+                return tracking.holds_all_of(attempt.path)
+        # A server that is away, and whatever else MLflow or its database raise: the attempt stays.
+        except Exception as error:
+            self.is_away = is_unanswered(error)
+            return False
 
 
 def remove(path: Path) -> None:

@@ -129,7 +129,12 @@ class RayLauncher:
     def submit_ready(self, waiting: list[Run], running: list[RayJob], listener: Listener) -> None:
         """Hand over runs while there is room for them."""
         while len(running) < self.most and (run := self.turns.next_ready(waiting, running)):
-            refusal = self.find_refusal(run)
+            try:
+                refusal = self.find_refusal(run)
+            except OSError as error:
+                waiting.remove(run)
+                listener.fail(run, f"{error.filename or folder_of(run).path}: {error.strerror}")
+                continue
             if refusal == Refusal.busy:
                 self.turns.refuse(run)
                 continue

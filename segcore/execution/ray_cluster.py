@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -190,6 +191,8 @@ def connect(ray: ModuleType, address: str | None, may_start: bool) -> str | None
             return f"the cluster at {context.address_info['gcs_address']}"
     if not may_start:
         return None
+    # It listens on all interfaces, and runs what it is told to: only for those who know this.
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     ray.init(
         address="local",
         num_cpus=build.count_cores(),

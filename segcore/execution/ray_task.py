@@ -99,8 +99,10 @@ def execute(assignment: Assignment) -> Ending:
         with signals_held():
             jobs.append(start(assignment, folder, claim))
         follow(jobs[0])
-    except KeyboardInterrupt:
+    except BaseException as error:  # nobody would watch over the worker any more
         stop(jobs)
+        if not isinstance(error, KeyboardInterrupt):
+            raise
     finally:
         if not jobs:
             claim.release()
@@ -138,7 +140,10 @@ def marker_of(call: str) -> Path:
 def read_beginning(folder: RunFolder) -> Beginning | None:
     """The last time that a task began the run; None where none has."""
     content = folder.read("task")
-    return Beginning(**content) if content else None
+    try:
+        return Beginning(**content) if content else None
+    except TypeError:  # of another version of the suite
+        return None
 
 
 def find_ending(assignment: Assignment, folder: RunFolder) -> Ending | None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -51,7 +52,11 @@ def report_results(folder: RunFolder, config: RunConfig, data: PreparedData, dev
 def export_model(folder: RunFolder) -> None:
     """The best weights as an MLflow model."""
     model, config, _ = build.load_model(folder.checkpoint, torch.device("cpu"))
-    save_model(model, folder.model, image_size=config.data.image_size)
+    aside = folder.path / "model.part"
+    shutil.rmtree(aside, ignore_errors=True)
+    save_model(model, aside, image_size=config.data.image_size)
+    shutil.rmtree(folder.model, ignore_errors=True)
+    aside.rename(folder.model)
 
 
 def evaluate_part(

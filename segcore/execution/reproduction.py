@@ -30,7 +30,7 @@ from segcore.execution.comparison import Comparison, Outcome, compare
 from segcore.execution.devices import Devices
 from segcore.execution.differences import Difference, Side, find_differences
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
-from segcore.execution.folder import RunFolder, folder_of, make_runs_folder
+from segcore.execution.folder import REPRODUCTIONS, RunFolder, folder_of, make_runs_folder
 from segcore.execution.local import LocalLauncher
 from segcore.execution.notices import notices
 from segcore.execution.nursery import Nursery
@@ -42,8 +42,6 @@ from segcore.plan import RECIPE_VERSION, WITHOUT_EFFECT, Facts, Run, make_run
 from segcore.stored_settings import parse_stored
 from segcore.tracking import RecordedRun
 
-# Below `runs/`, one level deeper than what is counted there.
-REPRODUCTIONS = "reproductions"
 # What says how the data is read, or made: its content would have to be the same anyway.
 FIXED = ("data.format", "data.synthetic_images")
 # Long enough for the claim of a machine that is gone to expire.
@@ -198,8 +196,11 @@ def require_same_data(reproduction: Reproduction) -> None:
     )
 
 
-def train(reproduction: Reproduction, console: Console, nursery: Nursery | None) -> RunFolder:
-    """Train it as any run is trained, in the folder that is returned; one that was cut short goes on."""
+def train(reproduction: Reproduction, console: Console, nursery: Nursery | None, retries: int = 0) -> RunFolder:
+    """Train it as any run is trained, in the folder that is returned; one that was cut short goes on.
+
+    retries: how often it is tried again without having got further.  Raises UserError where another process has it.
+    """
     make_runs_folder()
     run = reproduction.run
 
@@ -208,16 +209,23 @@ def train(reproduction: Reproduction, console: Console, nursery: Nursery | None)
 
     for notice in notices([run], jobs=1):
         say(notice)
+    # Waited for here: the launcher lets no signal through while it claims.
+    claims = iter([claim_folder(run, WAITING_SECONDS)])
     with Display(console, num_runs=1, epochs_to_do=run.config.trainer.epochs) as display:
-        launcher = LocalLauncher(1, claim_folder, Devices(1, say), nursery)
+        launcher = LocalLauncher(
+            1, lambda run: next(claims, None) or claim_folder(run), Devices(1, say), nursery, retries
+        )
         launcher.execute([run], display)
     return folder_of(run)
 
 
-def claim_folder(run: Run) -> Claim:
-    """Claim the reproduction's folder and make it ready.  Raises UserError where another process has it."""
+def claim_folder(run: Run, seconds: float = 0.0) -> Claim:
+    """Claim the reproduction's folder and make it ready.  Raises UserError where another process has it.
+
+    seconds: how long a claim whose owner may be dead is waited for.
+    """
     folder = folder_of(run)
-    claim = wait_for_claim(folder, WAITING_SECONDS)
+    claim = wait_for_claim(folder, seconds)
     if claim is None:
         raise UserError(f"{folder.path}: another call is reproducing this run; wait for it")
     precision = run.config.trainer.precision

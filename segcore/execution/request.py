@@ -85,19 +85,20 @@ def require_alone(request: Request, has_others: bool) -> None:
         request.only,
         request.rerun,
         request.jobs > 1,
+        not request.report,
         has_others,
         request.launcher != Launcher.local,
     )
     if request.files or any(chosen):
         raise UserError(
-            "--reproduce RUN goes with KEY=VALUE and --dry-run alone: the run brings its settings and its seed, and no "
-            "ablation is run beside it"
+            "--reproduce RUN goes with KEY=VALUE, --retries and --dry-run alone: the run brings its settings and its "
+            "seed, and no ablation is run beside it"
         )
 
 
 def require_nothing(request: Request, has_others: bool) -> None:
     """Raise UserError where --prune comes with anything but --dry-run: it is about all of `runs/`."""
-    if request != Request([], overrides=[], only=[], retries=request.retries, report=request.report) or has_others:
+    if request != Request([], overrides=[], only=[]) or has_others:
         raise UserError("--prune goes with --dry-run alone: it clears all of runs/")
 
 

@@ -162,8 +162,8 @@ def stage(job: UnderWay, lines: Sequence[Mapping[str, Any]]) -> str:
 def epoch_share(folder: RunFolder, epochs_done: int) -> float:
     """The part of the epoch under way that is done, in [0, 1)."""
     progress = folder.read("progress")
-    under_way = progress.get("epoch") == epochs_done + 1
-    return progress["step"] / progress["steps"] if under_way else 0.0
+    under_way = progress.get("epoch") == epochs_done + 1 and progress.get("steps")
+    return progress.get("step", 0) / progress["steps"] if under_way else 0.0
 
 
 def describe(metrics: Mapping[str, float]) -> str:
@@ -178,9 +178,9 @@ def end_line(job: UnderWay) -> Text:
     """How a run ended, in a line."""
     state, reason = job.outcome
     if state == "finished":
-        metrics = job.folder.read("results")["metrics"]
-        seconds = show_seconds(metrics["train_seconds"])
-        text = f"{job.run.name}: test Dice {metrics[PRIMARY]:.4f} after {seconds} of training"
+        metrics = job.folder.read("results").get("metrics", {})
+        seconds = show_seconds(metrics.get("train_seconds", math.nan))
+        text = f"{job.run.name}: test Dice {metrics.get(PRIMARY, math.nan):.4f} after {seconds} of training"
         return Text("finished  ", "green") + Text(text)
     log = f" (log: {job.folder.log})" if state in ("failed", "diverged") else ""
     return Text(f"{state}  ", "red") + Text(f"{job.run.name}: {reason}{log}")

@@ -11,6 +11,7 @@ import faulthandler
 import json
 import logging
 import random
+import re
 import resource
 import shutil
 import signal
@@ -34,7 +35,7 @@ from segcore.execution.attempts import find_trained
 from segcore.execution.claims import is_taken_over
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
 from segcore.execution.folder import RunFolder
-from segcore.execution.keeping import Keeper, find_best_weights
+from segcore.execution.keeping import Heartbeat, Keeper, find_best_weights
 from segcore.execution.memory import estimate_memory_gib, free_memory_gib
 from segcore.execution.sampling import SystemSampling
 from segcore.execution.stage import Stage
@@ -45,6 +46,8 @@ from segcore.trainer import AUTOCAST_TYPES, DivergedError, EpochRecord, Trainer
 from segcore.training_state import remove_states
 
 log = logging.getLogger("worker")
+
+OUT_OF_GPU_MEMORY = re.compile(r"CUDA error: out of memory|CU(?:BLAS|DNN|SOLVER|SPARSE)_STATUS_ALLOC_FAILED")
 
 
 def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
@@ -95,13 +98,21 @@ def describe_failure(error: Exception) -> tuple[str, bool]:
     """The reason of a failure in one line, and whether trying again could help."""
     if isinstance(error, UserError):
         return str(error), False
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return "out of GPU memory: lower data.batch_size, evaluation.batch_size or data.image_size", False
+    if is_out_of_gpu_memory(error):
+        return (
+            "out of GPU memory: lower data.batch_size, evaluation.batch_size or data.image_size, or have fewer runs on "
+            "a GPU (--jobs, execution.gpus_per_run)"
+        ), False
     if is_out_of_memory(error):
         return "out of memory: lower data.batch_size, evaluation.batch_size or data.image_size, or --jobs", False
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left ({error}): free some, and give the same command again", False
     return f"{type(error).__name__}: {error}".splitlines()[0], True
+
+
+def is_out_of_gpu_memory(error: Exception) -> bool:
+    """Whether the GPU had no memory left; its libraries, and a context that is made, say so in a text alone."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or bool(OUT_OF_GPU_MEMORY.search(str(error)))
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -117,7 +128,8 @@ def compute(folder: RunFolder, stop: Stop) -> None:
     device, threads = build.resolve_device(config), build.resolve_threads(config)
     set_up(config, device, threads)
     write_environment(folder, device, threads)
-    data = build.build_data(config, build.build_index(config))
+    beat = Heartbeat(folder)
+    data = build.build_data(config, build.build_index(config), lambda done, total: beat())
     write_data(folder, data, config.data.root)
     if not (folder.read("training") and find_best_weights(folder)):
         obtain_training(folder, config, data, device, stop)
@@ -260,6 +272,8 @@ def train(
         except KeyboardInterrupt:
             if keeper.save():
                 stop.reason += f", saved in epoch {trainer.epoch} after {trainer.step} steps"
+            else:
+                stop.reason += ", and could not be saved: its log says why"
             raise
         folder.write("training", training_metrics(folder, config, keeper.peak_memory_gib))
     remove_states(folder.states)
@@ -271,6 +285,7 @@ def save_best(folder: RunFolder, config: RunConfig, data: PreparedData, model: n
         "settings": json.loads(without_credentials(config.model_dump_json())),
         "epoch": record.epoch,
         "val/dice_per_image": record.metrics["val/dice_per_image"],
+        "metrics": record.metrics,
         "data_fingerprint": data.fingerprint,
     }
     save_checkpoint(folder.checkpoint, model, metadata)

@@ -210,7 +210,8 @@ def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles,
         client.log_artifact(run_id, str(folder / BEST_WEIGHTS))
     # With its params and tags, which the model takes over.
     run = client.get_run(run_id)
-    model_id = deliver_model(client, run, files.attempt, folder / "model")
+    # Before its end a run may still be at work on it.
+    model_id = deliver_model(client, run, files.attempt, folder / "model") if files.state == "finished" else None
     _send(client, run, [results_of(files, model_id if origin is None else None)])
     _supersede(client, run, delivery, files.state)
     if not is_attempt(folder, files.attempt):

@@ -8,14 +8,15 @@ from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
 from segcore.execution import jobs, launching, local, turns
 from segcore.execution.attempts import start_attempt
-from segcore.execution.devices import Devices, Place
+from segcore.execution.devices import Place
 from segcore.execution.folder import folder_of
 from segcore.execution.jobs import Job
 from segcore.execution.launching import launch
-from segcore.execution.local import LocalLauncher, Refusal
+from segcore.execution.local import Refusal
 from segcore.execution.nursery import UNSEEN
 from segcore.execution.stage import Stage
 from segcore.plan import Facts, expand
+from tests.execution.stand_ins import Heard, StandInClaim, Steps, make_launcher
 
 
 @pytest.fixture
@@ -29,37 +30,6 @@ def job_of(run, code):
     folder = start_attempt(run, "float32")
     folder.set_state("running")
     return Job(run, folder, subprocess.Popen([sys.executable, "-c", code]))
-
-
-def make_launcher(**changes):
-    options = {"jobs": 1, "claim": lambda run: Refusal.settled, "devices": Devices(1, print)}
-    return LocalLauncher(**options | changes)
-
-
-class Heard:
-    """A listener that remembers; on_tick is called with the jobs under way."""
-
-    def __init__(self, on_tick=lambda jobs: None):
-        self.started, self.tried_again, self.ended, self.waited_for, self.settled = [], [], [], [], []
-        self.tick = on_tick
-        self.start, self.again, self.end = self.started.append, self.tried_again.append, self.ended.append
-        self.wait, self.settle = self.waited_for.append, self.settled.append
-        self.failed = []
-
-    def fail(self, run, reason):
-        self.failed.append((run, reason))
-
-    def stopping(self, jobs):
-        self.told_to_stop = list(jobs)
-
-
-class StandInClaim:
-    """In place of a claim on a run's folder."""
-
-    lock, token, is_lost = 8, "token", False
-
-    def release(self):
-        pass
 
 
 def test_a_run_that_another_call_has_ended_is_told_of_and_not_started(runs):
@@ -101,47 +71,6 @@ def test_a_worker_is_forked_and_where_that_cannot_be_started_as_a_program(runs, 
     # The end of a run sees no GPU: it needs none, and no lock keeps it away from other runs.
     assert process == (how, folder.path, begun, [8, 9], {"CUDA_VISIBLE_DEVICES": "" if stage == "end" else "1"})
     assert stage == begun
-
-
-class Steps:
-    """In place of processes: each ends when it is told to."""
-
-    def __init__(self, monkeypatch):
-        self.begun, self.ended = [], {}
-        monkeypatch.setattr(local, "launch", self.launch)
-        monkeypatch.setattr(local, "POLL_SECONDS", 0.0)
-
-    def launch(self, run, folder, stage, claim, place, nursery):
-        self.begun.append((run.seed, run.arm, str(stage)))
-        name = len(self.begun) - 1
-        if stage == Stage.training:
-            start_attempt(run, "float32").set_state("running")
-        return Step(self, name, folder, stage), stage
-
-    def end(self, position, status=0):
-        self.ended[position] = status
-
-
-class Step:
-    def __init__(self, steps, position, folder, stage):
-        self.steps, self.position, self.folder, self.stage = steps, position, folder, stage
-
-    def poll(self):
-        status = self.steps.ended.get(self.position)
-        if status == 0 and self.stage == Stage.end and self.folder.state == "running":
-            self.folder.set_state("finished")
-        return status
-
-    def terminate(self):
-        self.steps.ended.setdefault(self.position, -15)
-
-    kill = terminate
-
-    def send_signal(self, number):
-        self.steps.ended.setdefault(self.position, -number)
-
-    def wait(self, timeout=None):
-        return self.poll()
 
 
 @pytest.mark.parametrize("cores", [1, 2])

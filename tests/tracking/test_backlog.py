@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from segcore import tracking
 from segcore.execution.folder import RunFolder as ExecutionFolder
-from segcore.execution.pruning import is_in_mlflow
+from segcore.execution.pruning import Holdings
 from segcore.tracking.__main__ import app
 from segcore.tracking.folder import read_run
 from segcore.tracking.noted import read_noted
@@ -58,11 +58,11 @@ def test_a_folder_may_be_removed_when_mlflow_holds_all_of_it(project: Path, clie
     fine, old = write_runs(project, num_runs=2, num_epochs=2)
     assert not tracking.holds_all_of(fine.path)
     assert command("--deliver").exit_code == 0
-    assert tracking.holds_all_of(fine.path) and is_in_mlflow(ExecutionFolder(fine.path))
+    assert tracking.holds_all_of(fine.path) and Holdings().has(ExecutionFolder(fine.path))
     (old.path / "experiments.jsonl").write_text('{"name": "older"}\n')
-    assert not tracking.holds_all_of(old.path) and not is_in_mlflow(ExecutionFolder(old.path))
+    assert not tracking.holds_all_of(old.path) and not Holdings().has(ExecutionFolder(old.path))
     Path("mlflow.db").rename("elsewhere.db")
-    assert not is_in_mlflow(ExecutionFolder(fine.path)) and not Path("mlflow.db").exists()
+    assert not Holdings().has(ExecutionFolder(fine.path)) and not Path("mlflow.db").exists()
 
 
 def test_a_run_that_is_being_trained_is_delivered_as_far_as_it_is(
