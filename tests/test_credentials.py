@@ -2,7 +2,15 @@
 
 import pytest
 
-from segcore.credentials import LEFT_OUT, clean_diff, clean_log, has_credential, is_secret_file, without_credentials
+from segcore.credentials import (
+    LEFT_OUT,
+    clean_diff,
+    clean_log,
+    clean_reason,
+    has_credential,
+    is_secret_file,
+    without_credentials,
+)
 from segcore.errors import MissingDataError, UserError
 
 
@@ -23,6 +31,10 @@ from segcore.errors import MissingDataError, UserError
         "x = ghp_abcdefghijklmnopqrstuvwxyz0123456789",
         "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345",
         "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "train --password hunter2",
+        "MLFLOW_TRACKING_PASSWORD hunter2",
+        "curl -u bob:hunter2 host",
+        "sent Bearer abcdefgh1234",
     ],
 )
 def test_lines_that_hold_credentials(line):
@@ -55,6 +67,8 @@ def test_lines_that_do_not(line):
         ("https:/me:secret@host/x", "https:/host/x"),  # an address that was made a path
         ("postgresql+psycopg://u:p%40w@h/db, s3://KEY:SECRET@bucket/a", "postgresql+psycopg://h/db, s3://bucket/a"),
         ("https://token@host", "https://host"),
+        ("postgresql://u:p/w@h/db and s3://key:sec/ret@b", "postgresql://h/db and s3://b"),
+        ("http://127.0.0.1:5000/a@b", "http://127.0.0.1:5000/a@b"),
         ("https://h/x?X-Amz-Signature=abc&y=1", f"https://h/x?X-Amz-Signature={LEFT_OUT}&y=1"),
         ("https://h/x?a=1&access_token=abc#z", f"https://h/x?a=1&access_token={LEFT_OUT}#z"),
         ("sqlite:////home/me/a@b/mlflow.db", "sqlite:////home/me/a@b/mlflow.db"),
@@ -87,6 +101,17 @@ def test_of_a_private_key_every_line_is_left_out():
         "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1,5 @@\n x = 1\n+KEY = '''\n"
         f"+{LEFT_OUT}\n+{LEFT_OUT}\n+{LEFT_OUT}\n+'''\n"
     )
+
+
+def test_of_a_private_key_in_a_log_every_line_is_left_out():
+    log = "before\n-----BEGIN RSA PRIVATE KEY-----\nMIIEvQIBADANBg\n-----END RSA PRIVATE KEY-----\nafter\n"
+    assert clean_log(log).splitlines() == ["before", *3 * [LEFT_OUT], "after"]
+
+
+def test_a_reason_tells_no_credential():
+    assert clean_reason("no answer from https://me:hunter2@host") == LEFT_OUT
+    assert clean_reason("no answer from https://me@host") == "no answer from https://host"
+    assert clean_reason("loss is nan in epoch 2") == "loss is nan in epoch 2"
 
 
 def test_a_diff_without_credentials_stays_as_it_is():

@@ -270,4 +270,4 @@ def test_a_reproduction_is_one_call_s_goes_on_where_it_was_cut_short_and_else_be
 )
 def test_what_belongs_to_ablations_is_refused_at_once(arguments):
     done = CliRunner().invoke(runner.app, ["--reproduce", "x", *arguments])
-    assert done.exit_code == 2 and "--reproduce RUN goes with KEY=VALUE and --dry-run alone" in done.output
+    assert done.exit_code == 2 and "--reproduce RUN goes with KEY=VALUE, --retries and --dry-run alone" in done.output

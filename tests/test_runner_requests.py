@@ -126,7 +126,7 @@ def test_pruning_is_about_all_runs_and_goes_alone(others):
 def test_a_run_is_reproduced_here_not_on_a_cluster():
     done = CliRunner().invoke(runner.app, ["--reproduce", "x", "--launcher", "ray"])
     assert done.exit_code == 2
-    assert "--reproduce RUN goes with KEY=VALUE and --dry-run alone" in done.output
+    assert "--reproduce RUN goes with KEY=VALUE, --retries and --dry-run alone" in done.output
 
 
 def test_an_interrupted_rerun_says_how_to_go_on_with_what_was_begun(monkeypatch):

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -126,6 +127,10 @@ def last_line(error: Exception) -> str:
 
 def import_ray() -> ModuleType:
     """Ray, which only this launcher needs.  Raises UserError where it is not installed."""
+    # A Ray that is started here would listen on all interfaces, and run whatever it is told to: only for those who know
+    # this.  It has to be said before the import; clusters that ask for no token do not mind.
+    if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         importlib.import_module("ray.util.scheduling_strategies")
         return importlib.import_module("ray")
@@ -191,8 +196,6 @@ def connect(ray: ModuleType, address: str | None, may_start: bool) -> str | None
             return f"the cluster at {context.address_info['gcs_address']}"
     if not may_start:
         return None
-    # It listens on all interfaces, and runs what it is told to: only for those who know this.
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     ray.init(
         address="local",
         num_cpus=build.count_cores(),

@@ -1,9 +1,10 @@
 """One call of `runner.py` from the request to its end: data, plans, tracking, runs."""
 
+import contextlib
 import shlex
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,10 @@ from segcore.plan import Plan, Run, digest
 def show_decoding(progress: Progress, task: TaskID, done: int, total: int) -> None:
     """Bring the bar of a dataset's decoding up to date."""
     progress.update(task, completed=done, total=total)
+
+
+class BusyError(Exception):
+    """Another process is at work on a run."""
 
 
 class Session:
@@ -125,10 +130,29 @@ class Session:
     def ask_anew(self) -> None:
         """Note of each run that it is to be trained anew, so that the same call without --rerun goes on with that."""
         for run in self.to_do:
-            claim = self.claims.take(folder_of(run))
-            if claim is not None:  # else another call is at work on it
+            with self.left_alone_if_unusable(run), self.claimed(run):
                 ask_anew(folder_of(run))
-                claim.release()
+
+    @contextlib.contextmanager
+    def claimed(self, run: Run) -> Iterator[None]:
+        """While entered, the run is this process's.  Raises BusyError where another process has it."""
+        claim = self.claims.take(folder_of(run))
+        if claim is None:
+            raise BusyError
+        try:
+            yield
+        finally:
+            claim.release()
+
+    @contextlib.contextmanager
+    def left_alone_if_unusable(self, run: Run) -> Iterator[None]:
+        """Go on without what is done here where another process has the run, or its folder cannot be used."""
+        try:
+            yield
+        except BusyError:
+            pass
+        except OSError as error:
+            self.say(f"{run.name}: {error.filename or folder_of(run).path}: {error.strerror}")
 
     def say(self, message: str) -> None:
         """Tell the user something that is no failure but wants to be known."""
@@ -168,7 +192,8 @@ class Session:
         for plan, counted in zip(self.plans, self.counted, strict=True):
             for run in counted:
                 if run.fingerprint not in to_do and (run in plan.runs or is_finished(run)):
-                    self.watch(run, standing_folder(run))
+                    with self.left_alone_if_unusable(run):
+                        self.watch(run, standing_folder(run))
 
     def claim(self, run: Run) -> Claim | Refusal:
         """Claim a run and make its folder ready: for the next process of its attempt, or for a new attempt."""
@@ -271,10 +296,8 @@ class Session:
     def note_unavailable(self) -> None:
         """A folder with state and reason for each run that this machine can't compute, so that it is reported."""
         for run in (run for plan in self.plans for run in plan.runs if run.unavailable):
-            claim = self.claims.take(folder_of(run))
-            if claim is not None:
+            with self.left_alone_if_unusable(run), self.claimed(run):
                 if folder_of(run).state == "new":
                     set_aside(folder_of(run))
                     folder = start_attempt(run, run.config.trainer.precision, request=self.describe_request(run))
                     folder.set_state("missing", run.unavailable)
-                claim.release()

@@ -23,11 +23,10 @@ def read_tail(log: Path) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    lines = [_shown(line) for line in text.split("\n")]
-    kept = "\n".join([line for line in lines if line.strip()][-NUM_LINES:])
-    return clean_log(
-        without_credentials(kept if len(kept) <= MAX_CHARACTERS else "…" + kept[1 - MAX_CHARACTERS :])
-    ).rstrip("\n")
+    # Cleaned first: of a private key, the last lines alone do not say what they are.
+    shown = clean_log(without_credentials("\n".join(_shown(line) for line in text.split("\n"))))
+    kept = "\n".join([line for line in shown.splitlines() if line.strip()][-NUM_LINES:])
+    return kept if len(kept) <= MAX_CHARACTERS else "…" + kept[1 - MAX_CHARACTERS :]
 
 
 def _shown(line: str) -> str:

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -77,6 +78,19 @@ def test_a_claim_excludes_others_until_it_is_released(folder):
     assert first is not None
     assert Claims().take(folder) is None
     first.release()
+    again = Claims().take(folder)
+    assert again is not None
+    again.release()
+
+
+def test_storage_without_locks_of_the_system_leaves_the_lease(folder, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(claims_module.fcntl, "flock", flock)
+    claim = Claims().take(folder)
+    assert Claims().take(folder) is None
+    claim.release()
     again = Claims().take(folder)
     assert again is not None
     again.release()

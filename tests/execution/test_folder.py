@@ -1,8 +1,12 @@
+import errno
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from torch import nn
 
 from segcore.ablation import load_ablation
+from segcore.checkpoint import save_checkpoint
 from segcore.execution import folder as folders
 from segcore.execution.attempts import can_continue, continue_attempt, find_trained, set_aside, start_attempt
 from segcore.execution.claims import Claims
@@ -109,6 +113,32 @@ def test_setting_aside_that_was_cut_short_goes_on(runs):
     assert {file.name for file in target.iterdir()} == {"settings.yaml", "artifacts", "run.json"}
 
 
+@pytest.mark.parametrize("failures", [2, 9])
+def test_a_file_that_storage_loses_sight_of_for_a_moment_is_read_again(runs, monkeypatch, failures):
+    folder = start_attempt(runs[0], "float32")
+    folder.set_state("running")
+    read, left = Path.read_text, [OSError(errno.ESTALE, "Stale file handle")] * failures
+
+    def read_text(path, *arguments, **options):
+        if left and path.name == "state.json":
+            raise left.pop()
+        return read(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(folders, "PAUSES", (0.0, 0.0))
+    if failures == 2:
+        assert folder.state == "running"
+    else:
+        with pytest.raises(OSError, match="Stale"):
+            _ = folder.state
+
+
+def test_a_reason_is_kept_without_what_looks_like_a_credential(runs):
+    folder = start_attempt(runs[0], "float32")
+    folder.set_state("failed", "ConnectionError: https://me:hunter2@host")
+    assert "hunter2" not in (folder.path / "state.json").read_text()
+
+
 def test_a_torn_line_is_left_out(runs):
     folder = start_attempt(runs[0], "float32")
     (folder.path / "epochs.jsonl").write_text('{"epoch": 1}\n{"epo{"epoch": 2}\n{"epoch": 3}\n')
@@ -128,6 +158,10 @@ def test_nothing_is_set_aside_where_nothing_is(runs):
     assert set_aside(folder_of(runs[0])) is None
 
 
+def save_weights(folder):
+    save_checkpoint(folder.checkpoint, nn.Linear(1, 1), {"settings": {}})
+
+
 def test_a_training_is_taken_over_only_from_a_finished_run_of_the_same_training(runs):
     chosen, fixed = runs
     folder = start_attempt(fixed, "float32")
@@ -136,11 +170,18 @@ def test_a_training_is_taken_over_only_from_a_finished_run_of_the_same_training(
     donor.set_state("failed", "because")
     assert find_trained(folder) is None
     donor.set_state("finished")
+    assert find_trained(folder) is None  # its weights are lost
+    save_weights(donor)
     assert find_trained(folder) == donor
+    donor.checkpoint.write_bytes(donor.checkpoint.read_bytes()[:-1])
+    assert find_trained(folder) is None
 
 
 def test_what_was_trained_before_the_call_is_not_taken_over_by_a_rerun(runs):
     chosen, fixed = runs
-    start_attempt(chosen, "float32").set_state("finished")
+    donor = start_attempt(chosen, "float32")
+    donor.set_state("finished")
+    save_weights(donor)
+    assert find_trained(start_attempt(fixed, "float32")) == donor
     begun = folder_of(chosen).read("run")["created"]
     assert find_trained(start_attempt(fixed, "float32", trained_since=begun + 1)) is None

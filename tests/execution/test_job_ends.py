@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
@@ -146,6 +147,22 @@ def test_memory_that_the_system_does_not_give_is_told_with_the_settings_to_chang
     assert words in repr(caught.value)
     reason, try_again = describe_failure(caught.value)
     assert reason.startswith("out of memory: lower data.batch_size")
+    assert not try_again
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_memory_that_a_gpu_does_not_have_is_told_with_the_settings_to_change(error):
+    reason, try_again = describe_failure(error)
+    assert reason.startswith("out of GPU memory: lower data.batch_size")
+    assert "--jobs, execution.gpus_per_run" in reason
     assert not try_again
 
 

@@ -141,9 +141,9 @@ def test_a_call_that_is_told_to_stop_ends_both_of_its_trainings(make_project, st
 def test_a_call_that_is_told_to_stop_ends_the_end_of_a_run(make_project, start):
     folder = make_project("stopped")
     process = start(folder, "--only", "large")
-    wait_until(process, lambda: any(run.model.exists() for run in runs_of(folder).values()))
+    wait_until(process, lambda: any((run.path / "model.part").exists() for run in runs_of(folder).values()))
     process.send_signal(signal.SIGTERM)
     assert_all_is_stopped(folder, process, 1)
     (run,) = runs_of(folder).values()
     assert (run.path / "results.json").exists()
-    assert not (run.model / "MLmodel").exists()
+    assert not run.model.exists()

@@ -11,6 +11,7 @@ from segcore.checkpoint import save_checkpoint
 from segcore.execution.folder import RunFolder
 from segcore.execution.keeping import Heartbeat, Keeper
 from segcore.execution.stopping import Stop
+from segcore.training_state import load_state, state_files
 
 
 class StandInTrainer:
@@ -96,6 +97,33 @@ def test_without_its_best_weights_a_training_begins_anew(make_keeper, is_missing
         keeper.resume()
     assert (keeper.trainer.epoch, keeper.trainer.best_dice) == (1, float("-inf"))
     assert "the training begins anew" in caplog.text
+
+
+def test_a_damaged_state_does_not_count_as_one_of_the_two_that_are_kept(make_keeper):
+    before = make_keeper(epoch=1)
+    before.save()
+    before.trainer.epoch = 2
+    before.save()
+    newest, good = state_files(before.folder.states)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    keeper = make_keeper()
+    keeper.resume()
+    keeper.trainer.epoch = 3
+    keeper.save()
+    assert [load_state(path)["trainer"]["epoch"] for path in state_files(keeper.folder.states)] == [3, 1]
+    assert good in state_files(keeper.folder.states)
+
+
+def test_an_epoch_whose_weights_were_kept_before_it_was_noted_is_noted(make_keeper):
+    before = make_keeper(epoch=2, best_dice=0.5)
+    before.save()
+    note_epochs(before, 0.5)
+    metadata = {"settings": {}, "epoch": 2, "val/dice_per_image": 0.6, "metrics": {"val/dice_per_image": 0.6}}
+    save_checkpoint(before.folder.checkpoint, nn.Linear(1, 1), metadata)
+    keeper = make_keeper()
+    keeper.resume()
+    assert keeper.trainer.best_dice == 0.6
+    assert [line["epoch"] for line in keeper.folder.lines("epochs")] == [1, 2]
 
 
 def test_a_heartbeat_that_cannot_be_written_ends_no_training(tmp_path, caplog):

@@ -1,3 +1,5 @@
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -168,6 +170,22 @@ def test_a_signal_between_a_workers_start_and_its_note_stops_the_worker(runs, mo
     assert steps.ended == {0: -15}
     assert [job.folder.state for job in heard.ended] == ["interrupted"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_whose_end_cannot_be_started_fails_alone(runs, monkeypatch):
+    steps = Steps(monkeypatch)
+    launch = steps.launch
+
+    def launch_unless_it_is_an_end(run, folder, stage, *arguments):
+        if stage == Stage.end:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return launch(run, folder, stage, *arguments)
+
+    monkeypatch.setattr(local, "launch", launch_unless_it_is_an_end)
+    heard = Heard(lambda running: steps.end(len(steps.begun) - 1))
+    make_launcher(claim=lambda run: StandInClaim()).execute(runs[:2], heard)
+    assert [job.folder.state for job in heard.ended] == ["failed", "failed"]
+    assert "its end could not be started" in heard.ended[0].folder.reason
 
 
 def test_a_run_that_another_call_takes_over_is_waited_for_and_its_process_killed(runs, monkeypatch):

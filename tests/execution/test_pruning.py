@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -70,6 +71,18 @@ def test_an_earlier_attempt_goes_where_a_finished_one_replaced_it_and_mlflow_hol
     folders.folder_of(runs[0]).set_state("finished")
     prune(is_only_shown=False)
     assert earlier.path.exists() != is_held
+
+
+def test_of_a_reproduction_that_was_made_again_the_last_stays(runs):
+    run = replace(runs[0], fingerprint=f"{folders.REPRODUCTIONS}/{runs[0].fingerprint}-1a2b")
+    folder = folders.folder_of(run)
+    start_attempt(run, "float32", folder=folder).set_state("finished")
+    earlier = set_aside(folder)
+    start_attempt(run, "float32", folder=folder).set_state("finished")
+    save_state(folder.states, {"epoch": 1})
+    prune(is_only_shown=False)
+    assert not earlier.path.exists() and not folder.states.exists()
+    assert folder.state == "finished"
 
 
 def test_an_attempt_that_says_not_what_it_belongs_to_stays(runs, monkeypatch, tmp_path):

@@ -129,6 +129,22 @@ def test_model_moves_to_mlflow_with_the_results(
     assert (folder.path / "best.safetensors").exists()
 
 
+def test_a_model_that_may_not_be_whole_waits_for_the_end_of_its_run(
+    make_folder: MakeFolder, model_folder: Path, client: MlflowClient, experiment: str
+) -> None:
+    folder = finished(make_folder, model_folder)
+    state = json.loads((folder.path / "state.json").read_text())
+    folder.write("state.json", state | {"state": "lost", "reason": "killed while its model was written"})
+    deliver(folder.delivery(experiment), client)
+    [run] = runs_of(client, experiment)
+    assert run.outputs is None or not run.outputs.model_outputs
+    assert (folder.path / "model").exists()
+    folder.write("state.json", state)
+    deliver(folder.delivery(experiment), client)
+    [run] = runs_of(client, experiment)
+    assert len(run.outputs.model_outputs) == 1
+
+
 def test_nothing_is_said_twice(make_folder: MakeFolder, client: MlflowClient, experiment: str) -> None:
     folder = make_folder("f1")
     folder.epoch(1)
