@@ -9,6 +9,8 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -67,44 +69,52 @@ def main(
     show_list: Annotated[bool, typer.Option("--list", help="the ablations, their questions and their state")] = False,
 ) -> None:
     """Train every arm of an ablation on every seed; finished runs are not trained again."""
-    console = Console(soft_wrap=False)
-    try:
+
+    def act() -> int:
         request = make_request(
             arguments or [], preset, seeds, only or [], jobs, launcher, rerun, retries, not no_report, address
         )
-        if reproduce is not None:
-            require_alone(request, show_list or calibrate or prune)
-        elif prune:
-            require_nothing(request, show_list or calibrate)
-        elif not show_list:
-            require_files(request)
-        if calibrate and not dry_run:
-            raise UserError("--calibrate goes with --dry-run; a run needs no calibration")
-        if prune:
-            status = clear(console, dry_run)
-        else:
-            status = answer(request, console, show_list, dry_run, calibrate, reproduce)
+        return answer(request, Wish(show_list, dry_run, calibrate, prune, reproduce), Console(soft_wrap=False))
+
+    raise SystemExit(in_words(act))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted in place of training, or of training an ablation."""
+
+    show_list: bool
+    dry_run: bool
+    calibrate: bool
+    prune: bool
+    reproduce: str | None
+
+
+def in_words(act: Callable[[], int]) -> int:
+    """The exit status of what is done; what goes wrong, in words for people."""
+    try:
+        return act()
     except UserError as error:
         print(error, file=sys.stderr)
-        status = WRONG_REQUEST
+        return WRONG_REQUEST
     except OSError as error:
         print(f"{error.filename or 'the system'}: {error.strerror}; what is finished is kept", file=sys.stderr)
-        status = SOME_FAILED
+        return SOME_FAILED
     except KeyboardInterrupt:
         print(f"interrupted: nothing that was trained is lost; to go on: {command_to_go_on()}", file=sys.stderr)
-        status = INTERRUPTED
-    raise SystemExit(status)
+        return INTERRUPTED
 
 
-def answer(
-    request: Request, console: Console, show_list: bool, dry_run: bool, calibrate: bool, reproduce: str | None
-) -> int:
-    """Do what is asked for; the exit status."""
+def answer(request: Request, wish: Wish, console: Console) -> int:
+    """Do what is asked for; the exit status.  Raises UserError."""
+    require_sense(request, wish)
+    if wish.prune:
+        return clear(console, wish.dry_run)
     # Imported here, because it takes seconds: `--help` and a mistyped command are answered at once.
-    if show_list or (dry_run and reproduce is None):
+    if wish.show_list or (wish.dry_run and wish.reproduce is None):
         import call
 
-        return call.list_all(request, console) if show_list else call.look_ahead(request, calibrate, console)
+        return call.list_all(request, console) if wish.show_list else call.look_ahead(request, wish.calibrate, console)
 
     from segcore.execution.nursery import open_nursery
 
@@ -115,9 +125,21 @@ def answer(
     with open_nursery() as nursery:  # before anything is computed here, and beside the imports that are left
         import call
 
-        if reproduce is not None:
-            return call.reproduce(reproduce, request, dry_run, console, nursery)
+        if wish.reproduce is not None:
+            return call.reproduce(wish.reproduce, request, wish.dry_run, console, nursery)
         return call.run(request, console, nursery)
+
+
+def require_sense(request: Request, wish: Wish) -> None:
+    """Raise UserError where options do not go together."""
+    if wish.reproduce is not None:
+        require_alone(request, wish.show_list or wish.calibrate or wish.prune)
+    elif wish.prune:
+        require_nothing(request, wish.show_list or wish.calibrate)
+    elif not wish.show_list:
+        require_files(request)
+    if wish.calibrate and not wish.dry_run:
+        raise UserError("--calibrate goes with --dry-run; a run needs no calibration")
 
 
 def clear(console: Console, dry_run: bool) -> int:

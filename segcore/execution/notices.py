@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from segcore import build
-from segcore.plan import Run
+from segcore.execution.attempts import is_wanted_anew
+from segcore.execution.folder import folder_of
+from segcore.plan import Plan, Run
 
 
 def notices(runs: Sequence[Run], jobs: int) -> list[str]:
@@ -34,3 +36,14 @@ def describe_compilation(runs: Sequence[Run]) -> str | None:
         "trainer.compile=true: each run compiles its network at its first step, which takes a minute or more; times "
         "that come from other runs do not know of it"
     )
+
+
+def notices_of_earlier(plans: Sequence[Plan], to_do: Sequence[Run]) -> list[str]:
+    """What is to be said of runs that an earlier call brought to an end, or wanted anew; nothing where all is usual."""
+    left = {run.fingerprint: run for plan in plans for run in plan.runs}
+    for run in to_do:
+        left.pop(run.fingerprint, None)
+    diverged = [run.name for run in left.values() if folder_of(run).state == "diverged"]
+    anew = [run.name for run in to_do if is_wanted_anew(folder_of(run))]
+    said = [f"{'; '.join(diverged)}: diverged before, and would again; --rerun trains them anew"] if diverged else []
+    return said + ([f"{'; '.join(anew)}: trained anew, as an earlier --rerun has asked"] if anew else [])

@@ -15,12 +15,12 @@ from rich.text import Text
 from segcore import build, tracking
 from segcore.credentials import without_credentials
 from segcore.data import Skipped
-from segcore.execution.attempts import Preparation, ask_anew, is_wanted_anew, mark_of, set_aside, start_attempt
+from segcore.execution.attempts import Preparation, ask_anew, mark_of, set_aside, start_attempt
 from segcore.execution.claims import Claim, Claims
 from segcore.execution.devices import Devices
 from segcore.execution.folder import RunFolder, folder_of, make_runs_folder
 from segcore.execution.local import LocalLauncher, Refusal
-from segcore.execution.notices import notices
+from segcore.execution.notices import notices, notices_of_earlier
 from segcore.execution.nursery import Nursery
 from segcore.execution.planning import Lookup, describe_experiment, find_runs_to_do
 from segcore.execution.ray import RayLauncher
@@ -103,7 +103,8 @@ class Session:
         for warning in tracking.prepare_store(self.experiments):
             self.say(warning)
         crowding = notices(self.to_do, self.request.jobs) if self.cluster is None else []
-        for notice in (*crowding, *self.describe_diverged(), *self.describe_anew()):
+        earlier = notices_of_earlier(self.plans, self.to_do) if not self.request.rerun else []
+        for notice in (*crowding, *earlier):
             self.say(notice)
         if self.request.rerun:
             self.ask_anew()
@@ -115,17 +116,6 @@ class Session:
         if self.cluster is not None:
             return RayLauncher(self.cluster, jobs, self.assign, self.note_beginning, self.claims, retries)
         return LocalLauncher(jobs, self.claim, Devices(jobs, self.say), nursery=self.nursery, retries=retries)
-
-    def describe_diverged(self) -> list[str]:
-        """What is to be said of runs that diverged before this call, if there are any."""
-        left = {run.fingerprint: run for plan in self.plans for run in plan.runs} if not self.request.rerun else {}
-        names = [run.name for run in left.values() if folder_of(run).state == "diverged"]
-        return [f"{'; '.join(names)}: diverged before, and would again; --rerun trains them anew"] if names else []
-
-    def describe_anew(self) -> list[str]:
-        """What is to be said of runs that an earlier call with --rerun did not come to."""
-        left = [] if self.request.rerun else [run.name for run in self.to_do if is_wanted_anew(folder_of(run))]
-        return [f"{'; '.join(left)}: trained anew, as an earlier --rerun has asked"] if left else []
 
     def ask_anew(self) -> None:
         """Note of each run that it is to be trained anew, so that the same call without --rerun goes on with that."""

@@ -12,6 +12,7 @@ from segcore.execution.attempts import start_attempt
 from segcore.execution.claims import Claims
 from segcore.execution.folder import folder_of, make_runs_folder
 from segcore.execution.local import Refusal
+from segcore.execution.notices import notices_of_earlier
 from segcore.execution.planning import Lookup, find_runs_to_do, make_plans
 from segcore.execution.request import Request
 from segcore.execution.session import Session
@@ -132,12 +133,15 @@ def test_a_rerun_that_was_cut_short_goes_on_without_the_option(make_session):
     folder_of(first).set_state("finished")
     later = make_session()
     assert first not in later.to_do and second in later.to_do
-    assert later.describe_anew() == [f"{second.name}: trained anew, as an earlier --rerun has asked"]
+    assert notices_of_earlier(later.plans, later.to_do) == [
+        f"{second.name}: trained anew, as an earlier --rerun has asked"
+    ]
     later.claim(second).release()
     assert attempt_of(second) != before
     assert folder_of(second).read("run")["trained_since"] >= session.started
     folder_of(second).set_state("finished")
-    assert make_session().describe_anew() == []
+    session = make_session()
+    assert notices_of_earlier(session.plans, session.to_do) == []
     assert second not in make_session().to_do
 
 
@@ -159,7 +163,8 @@ def test_a_rerun_asks_nothing_of_a_run_that_another_call_is_at_work_on(make_sess
     start_attempt(run, "float32").set_state("running")
     session.ask_anew()
     claim.release()
-    assert make_session().describe_anew() == []
+    session = make_session()
+    assert notices_of_earlier(session.plans, session.to_do) == []
 
 
 def test_a_run_that_another_process_has_is_left_alone(make_session):
