@@ -53,7 +53,7 @@ def show_comparison(comparison: Comparison, folder: RunFolder) -> Group:
     """A row for each metric (at the end: for each that differs), then the sentence, and where the files are."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric", no_wrap=True)
-    for header in ("values", "equal", "first other", "largest difference"):
+    for header in ("equal", "first other", "difference"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     epochs = comparison.num_epochs
@@ -61,7 +61,7 @@ def show_comparison(comparison: Comparison, folder: RunFolder) -> Group:
     other = [metric for metric in comparison.results if metric.match != Match.equal]
     add_section(table, "at the end", other)
     if equal := len(comparison.results) - len(other):
-        cells = f"  {equal} {'others' if other else 'metrics'}", str(equal), str(equal), "", ""
+        cells = f"  {equal} {'others' if other else 'metrics'}", f"{equal} of {equal}", "", ""
         add_row(table, "at the end" if not other else "", cells, Match.equal)
     style = STYLES[comparison.match] if comparison.is_reproduced else "red"
     where = Text(f"{' and '.join(FILES)} are in {folder.path}/", "dim")
@@ -83,12 +83,11 @@ def add_row(table: Table, heading: str, cells: Sequence[str], match: Match) -> N
 
 
 def metric_cells(metric: MetricComparison) -> list[str]:
-    """Name, values, equal ones, the first that is not, the largest difference."""
+    """Name, how many values are equal, the first that is not, the largest difference."""
     first = metric.differing[0] if metric.differing else None
     return [
         f"  {metric.metric}",
-        str(metric.values),
-        str(metric.values - len(metric.differing)),
+        f"{metric.values - len(metric.differing)} of {metric.values}",
         "" if first is None else f"epoch {first}" if first else "end",
         "" if first is None else show_difference(metric.largest),
     ]
@@ -198,8 +197,8 @@ def markdown(reproduction: Reproduction, comparison: Comparison) -> list[str]:
         lines += row(item.what, item.then, item.now, "it can" if item.can_change else "no")
     same = describe_same(reproduction.then, reproduction.now, reproduction.differences)
     lines += ["", same, "", "## Metrics", ""]
-    lines += row("metric", "values", "equal", "first other", "largest difference", "")
-    lines.append("| --- | ---: | ---: | ---: | ---: | --- |")
+    lines += row("metric", "equal", "first other", "largest difference", "")
+    lines.append("| --- | ---: | ---: | ---: | --- |")
     for metric in comparison.metrics:
         lines += row(*(cell.strip() for cell in metric_cells(metric)), metric.match)
     return [*lines, "", "## Values", "", *values_table(comparison)]

@@ -202,7 +202,9 @@ def results_tables(plan: Plan) -> Group:
     main.add_column("test Dice", justify="right", no_wrap=True)
     runs = standing_runs(plan)
     seeds = sorted({run.seed for run in runs})
-    runs_of_arm = {arm: sorted_runs(runs, arm) for arm in plan.arms}
+    runs_of_arm: dict[str, list[Run]] = {arm: [] for arm in plan.arms}
+    for run in sorted(runs, key=lambda run: run.seed):
+        runs_of_arm[run.arm].append(run)
     for header in seed_headers(seeds):
         main.add_column(header, justify="right", no_wrap=len(seeds) <= MAX_SEED_COLUMNS)
     main.add_column("minutes", justify="right", no_wrap=True)
@@ -220,11 +222,6 @@ def results_tables(plan: Plan) -> Group:
         values = [mean_and_spread([metrics_of(run).get(metric) for run in own]) for own in runs_of_arm.values()]
         claimed.add_row(f"{metric} ({METRICS[metric]})", *values)
     return Group(main, claimed)
-
-
-def sorted_runs(runs: Sequence[Run], arm: str) -> list[Run]:
-    """An arm's runs by seed."""
-    return sorted((run for run in runs if run.arm == arm), key=lambda run: run.seed)
 
 
 def seed_headers(seeds: Sequence[int]) -> list[str]:

@@ -106,7 +106,7 @@ def describe_failure(error: Exception) -> tuple[str, bool]:
     if is_out_of_memory(error):
         return "out of memory: lower data.batch_size, evaluation.batch_size or data.image_size, or --jobs", False
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left ({error}): free some, and give the same command again", False
+        return f"no space left for {error.filename or 'its files'}: free some; the same command goes on", False
     return f"{type(error).__name__}: {error}".splitlines()[0], True
 
 
