@@ -8,7 +8,7 @@ from segcore.ablation import load_ablation
 from segcore.errors import UserError
 from segcore.execution import folder as folders
 from segcore.execution import session as sessions
-from segcore.execution.attempts import start_attempt
+from segcore.execution.attempts import mark_of, start_attempt
 from segcore.execution.claims import Claims
 from segcore.execution.folder import folder_of, make_runs_folder
 from segcore.execution.local import Refusal
@@ -99,6 +99,14 @@ def test_a_run_that_another_call_ended_meanwhile_is_settled(make_session, state)
     claim = Claims().take(folder_of(run))  # and it is free again
     assert claim is not None
     claim.release()
+
+
+def test_a_run_that_finished_before_its_mark_was_taken_is_settled(make_session):
+    session = make_session()
+    run = session.to_do[0]
+    start_attempt(run, "float32").set_state("finished")
+    session.before[run.fingerprint] = mark_of(folder_of(run))
+    assert session.claim(run) == Refusal.settled
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted", "lost"])
