@@ -56,10 +56,13 @@ class Job:
             return False
         self.ended = True
         unnoted = ("new", "running", "failed") if self.stopped else ("new", "running")
-        if self.is_lost:
-            self.failure = TAKEN_OVER
-        elif self.folder.state in unnoted:
-            self.note(*self.explain(status), try_again=not self.was_killed_for_memory(status))
+        try:
+            if self.is_lost:
+                self.failure = TAKEN_OVER
+            elif self.folder.state in unnoted:
+                self.note(*self.explain(status), try_again=not self.was_killed_for_memory(status))
+        except OSError as error:
+            self.failure = f"its folder can't be read: {error.strerror}"
         # Last, because from here on the run may be another process's.
         if self.claim is not None:
             self.claim.release()
@@ -114,9 +117,11 @@ class Job:
 
     def stop(self) -> None:
         """Tell it to stop; where it trained, its end is left out."""
-        is_under_way = self.process.poll() is None or self.is_trained
-        self.stopped = is_under_way and self.folder.state != "failed"
-        self.process.terminate()
+        try:
+            is_under_way = self.process.poll() is None or self.is_trained
+            self.stopped = is_under_way and self.folder.state != "failed"
+        finally:
+            self.process.terminate()
 
     def end_if_hung(self) -> None:
         """End a process that makes no progress for longer than its settings allow, or whose claim is lost."""

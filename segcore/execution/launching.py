@@ -84,7 +84,8 @@ def stop(jobs: Sequence[Job]) -> None:
     A second signal to this process kills them at once.
     """
     for job in jobs:
-        job.stop()
+        with contextlib.suppress(OSError):  # its folder can't be read; it was told all the same
+            job.stop()
     try:
         wait_for_ends(jobs, STOP_SECONDS)
     finally:

@@ -1,5 +1,7 @@
 """How a run ends that did not end well: each in a process of its own."""
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -164,6 +166,18 @@ def test_memory_that_a_gpu_does_not_have_is_told_with_the_settings_to_change(err
     assert reason.startswith("out of GPU memory: lower data.batch_size")
     assert "--jobs, execution.gpus_per_run" in reason
     assert not try_again
+
+
+def test_a_run_whose_folder_can_no_longer_be_read_ends_and_is_told_to(run, monkeypatch):
+    job = start(run, "import time; time.sleep(60)")
+
+    def read(name):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    object.__setattr__(job.folder, "read", read)
+    stop([job])
+    assert job.ended and job.process.returncode == -signal.SIGTERM
+    assert job.failure == "its folder can't be read: Input/output error"
 
 
 def test_what_would_only_happen_again_is_not_tried_again(run):
