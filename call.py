@@ -18,8 +18,10 @@ from rich.console import Console
 from analysis.definition import Definition, parse_definition
 from analysis.planning import outlook
 from analysis.terminal import show_outlooks, show_verdicts
+from analysis.untrained import describe_untrained, trivial_dice
 from analysis.verdicts import judge
 from segcore import tracking
+from segcore.execution.attempts import UNFINISHED
 from segcore.execution.comparison import Match
 from segcore.execution.folder import folder_of
 from segcore.execution.listing import list_ablations
@@ -32,8 +34,9 @@ from segcore.execution.reproduction import compare_with, prepare, require_same_d
 from segcore.execution.reproduction_report import show_comparison, show_differences, write_comparison
 from segcore.execution.request import Launcher, Request
 from segcore.execution.session import Session
-from segcore.execution.standing import seeds_after, standing_digest, standing_rows
-from segcore.execution.terminal import results_tables
+from segcore.execution.standing import is_finished as is_settled
+from segcore.execution.standing import seeds_after, standing_digest, standing_folder, standing_rows, standing_runs
+from segcore.execution.terminal import PRIMARY, results_tables
 from segcore.plan import Plan, Run, digest
 
 FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
@@ -51,6 +54,8 @@ def look_ahead(request: Request, calibrate: bool, console: Console) -> int:
     with cluster_of(request, console, may_start=False) as cluster:
         if cluster is not None:
             lookup.resolve_device = cluster.resolve_device
+        elif request.launcher == Launcher.ray:
+            console.print("Ray: no cluster runs here; the call would start one on this machine.")
         plans = make_plans(request, lookup)
     paces = read_paces()
     if calibrate:
@@ -97,6 +102,8 @@ def run(request: Request, console: Console, nursery: Nursery | None, cluster: Cl
     for plan in plans:
         console.print(results_tables(plan))
         console.print(show_verdicts(judge(definition_of(plan), frame_of(plan))))
+        for note in describe_untrained(*finished_runs(plan), PRIMARY):
+            console.print(f"{note}.\n", style="yellow", markup=False, highlight=False)
         if request.report and session.delivered:
             report(plan, console)
         elif request.report:
@@ -104,7 +111,8 @@ def run(request: Request, console: Console, nursery: Nursery | None, cluster: Cl
                 f"The report of {plan.ablation.experiment} was not made: MLflow does not have all of its runs yet."
             )
             console.print(f"{missing} The same command makes it then.", style="yellow", markup=False)
-    console.print(describe_call(session.to_do, plans), markup=False, highlight=False)
+    elsewhere = [run for run in session.to_do if run.fingerprint not in session.begun]
+    console.print(describe_call(session.to_do, plans, elsewhere), markup=False, highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
 
 
@@ -143,6 +151,17 @@ def frame_of(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(standing_rows(plan))
 
 
+def finished_runs(plan: Plan) -> tuple[pd.DataFrame, float | None]:
+    """The finished runs, and the test Dice of calling every pixel pet, which the images of the first of them tell."""
+    runs = frame_of(plan)
+    finished = runs[runs["state"] == "finished"]
+    for run in (run for run in standing_runs(plan) if is_settled(run)):
+        table = standing_folder(run).artifacts / "test_per_image.parquet"
+        if table.is_file():
+            return finished, trivial_dice(pd.read_parquet(table).assign(arm=run.arm, seed=run.seed))
+    return finished, None
+
+
 def report(plan: Plan, console: Console) -> None:
     """Keep the ablation's report in MLflow, unless nothing has changed since the last; a failure is told, no more."""
     experiment = plan.ablation.experiment
@@ -175,14 +194,23 @@ def code_of_analysis() -> str:
     return digest([(str(path.relative_to(folder)), path.read_bytes().hex()) for path in files])
 
 
-def describe_call(runs: Sequence[Run], plans: Sequence[Plan]) -> str:
-    """What became of the runs that were to do, or of all before, and where to compare them."""
-    ended = count_states(runs)
+def describe_call(runs: Sequence[Run], plans: Sequence[Plan], elsewhere: Sequence[Run] = ()) -> str:
+    """What became of the runs that were to do, or of all before, and what to do next.
+
+    elsewhere: those that other calls have brought to their end.
+    """
+    ended = count_states(runs) + (f" ({len(elsewhere)} of them by another call)" if elsewhere else "")
     if not runs:
         before = {run.fingerprint: run for plan in plans for run in plan.runs}
         ended = f"nothing to train; before it {count_states(list(before.values()))}"
     where = "" if os.environ.get("MLFLOW_TRACKING_URI") else " `mlflow ui` in this folder compares all runs."
-    return f"This call: {ended}.{where}"
+    again = " The same command goes on with what is not finished." if any(map(may_go_on, runs)) else ""
+    return f"This call: {ended}.{again}{where}"
+
+
+def may_go_on(run: Run) -> bool:
+    """Whether the next call does something about a run."""
+    return folder_of(run).state in UNFINISHED
 
 
 def count_states(runs: Sequence[Run]) -> str:

@@ -101,7 +101,7 @@ def in_words(act: Callable[[], int]) -> int:
         print(f"{error.filename or 'the system'}: {error.strerror}; what is finished is kept", file=sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
-        print(f"interrupted: nothing that was trained is lost; to go on: {command_to_go_on()}", file=sys.stderr)
+        print(f"interrupted; to go on from what is saved: {command_to_go_on()}", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -120,7 +120,7 @@ def test_a_call_ends_as_python_does(code):
 def test_pruning_is_about_all_runs_and_goes_alone(others):
     done = CliRunner().invoke(runner.app, ["--prune", *others])
     assert done.exit_code == 2
-    assert "--prune goes with --dry-run alone" in done.output
+    assert "--prune takes no file and no option but --dry-run" in done.output
 
 
 def test_a_run_is_reproduced_here_not_on_a_cluster():

@@ -1,5 +1,6 @@
 """A run under way as its launcher sees it: its process, whether it makes progress, and how it ended."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,10 +14,12 @@ from segcore.execution.devices import Place
 from segcore.execution.folder import RunFolder, State
 from segcore.execution.nursery import UNSEEN, ForkedWorker
 from segcore.execution.stage import Stage
+from segcore.execution.stopping import TRACE_SIGNAL
+from segcore.execution.traces import read_place
 from segcore.plan import Run
 
 # A process that hangs is asked to leave a trace of where; after this it is killed.
-TRACE_SECONDS = 10.0
+TRACE_SECONDS = 2.0
 # What a process that is at work changes in its run's folder, now and then; not what a thread of its own writes, which
 # goes on while the training hangs.
 SIGNS_OF_LIFE = ("progress.json", "epochs.jsonl", "log.txt", "results.json", "state.json")
@@ -93,16 +96,26 @@ class Job:
 
     def explain(self, status: int) -> tuple[State, str]:
         """State and reason of a process that ended without saying why."""
+        if self.stopped and status == -signal.SIGKILL:
+            return "interrupted", "ended before it could save; what was trained since its last checkpoint comes again"
         if self.stopped:
             return "interrupted", "stopped by a signal"
         if self.life.ended_after is not None:
-            return "failed", (
-                f"no progress for {self.life.ended_after / 60:.3g} minutes, more than execution.timeout_minutes "
-                "allows, so it was ended; the end of log.txt shows where it was"
-            )
+            return "failed", self.explain_hang(self.life.ended_after)
         if self.was_killed_for_memory(status):
             return "lost", f"the process was killed by the system, which had run out of memory: {SMALLER}"
         return "lost" if status == -signal.SIGKILL else "failed", explain_death(status)
+
+    def explain_hang(self, seconds: float) -> str:
+        """The reason of a hang; the log gets the place where it was as its last lines, for those who read its end."""
+        place = read_place(self.folder.log)
+        said = f"no progress for {seconds:.0f} s, more than execution.timeout_minutes allows, so it was ended"
+        if not place:
+            return said
+        with contextlib.suppress(OSError), self.folder.log.open("a", encoding="utf-8") as log:
+            calls = "".join(f"  {call}\n" for call in place)
+            log.write(f"{said}; it was in, the innermost call first:\n{calls}")
+        return f"{said}; it was in {place[0]}"
 
     def was_killed_for_memory(self, status: int) -> bool:
         """Whether the process was killed, and the system had to kill for memory meanwhile."""
@@ -134,7 +147,7 @@ class Job:
             return
         if self.life.ended_after is None:
             self.life.ended_after = silent
-            self.process.send_signal(signal.SIGABRT)
+            self.process.send_signal(TRACE_SIGNAL)
         elif silent > self.life.ended_after + TRACE_SECONDS:
             self.process.kill()
 

@@ -22,9 +22,11 @@ def describe_crowding(runs: Sequence[Run], jobs: int) -> str | None:
         return None
     if threads > cores:
         return f"execution.threads={threads} on {cores} cores: more threads than cores make a run slower"
+    share = cores // jobs
+    advice = f"give each its share, execution.threads={share}" if share else f"say --jobs {cores}, with a thread each"
     return (
-        f"--jobs {jobs} with {threads} threads a run on {cores} cores: together they will be no faster than one after "
-        f"the other. Give each its share: execution.threads={max(1, cores // jobs)}"
+        f"--jobs {jobs} with {threads} thread{'s' * (threads != 1)} a run on {cores} cores: more threads than cores "
+        f"are in each other's way; {advice}"
     )
 
 

@@ -20,9 +20,10 @@ from segcore.execution.costs import (
     unknown_kinds,
     weigh_arms,
 )
+from segcore.execution.folder import folder_of
 from segcore.execution.notices import notices
 from segcore.execution.pace import Paces, finished_trainings, kind_of, seconds_of_each
-from segcore.execution.planning import Lookup, find_runs_to_do
+from segcore.execution.planning import ENDED, Lookup, find_runs_to_do
 from segcore.execution.request import Launcher, Request
 from segcore.execution.terminal import show_seconds
 from segcore.plan import Plan, Run
@@ -117,8 +118,11 @@ def describe_work(plan: Plan, costs: Sequence[ArmCost], to_do: Sequence[Run], pa
         f"; {diverged} diverged, which only --rerun trains again" if diverged and len(to_do) < len(plan.runs) else ""
     )
     if not to_do:
-        return Text(f"nothing: all runs that this machine can do have come to their end{stand}")
+        which = "all runs that this machine can do" if any(run.unavailable for run in plan.runs) else "all runs"
+        return Text(f"nothing: {which} have come to their end{stand}")
     text = f"{len(to_do)} of {len(plan.runs)} runs"
+    if anew := sum(folder_of(run).state in ENDED for run in to_do):
+        text += f" ({anew} of them anew, as --rerun asks or has asked)"
     lefts = [cost.left for cost in costs]
     known = [left for left in lefts if left is not None]
     earlier = [

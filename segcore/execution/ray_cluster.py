@@ -101,7 +101,8 @@ class Cluster:
             asked[remote.options(num_cpus=0, max_retries=1, scheduling_strategy=where).remote(assignment)] = node
         answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=QUIET_SECONDS)
         if silent:
-            self.say(f"{len(silent)} of {len(asked)} nodes load the suite first, which can take a minute")
+            who = "the node loads" if len(asked) == 1 else f"{len(silent)} of {len(asked)} nodes load"
+            self.say(f"Ray: {who} the suite first, which can take a minute")
             answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
         problems = [f"node {asked[answer].name}: does not answer in {ANSWER_SECONDS:.0f} s" for answer in silent]
         problems += [problem for answer in answered if (problem := read_answer(ray, answer, asked[answer]))]
@@ -151,10 +152,10 @@ def open_cluster(address: str | None, say: Callable[[str], None], may_start: boo
     if address and address.startswith("ray://"):
         raise UserError(
             f"--address {address}: runner.py has to run on a node of the cluster, since it reads runs/ as tasks do. "
-            "Say auto there"
+            "Log in there, and say --address auto"
         )
     with own_signals_kept():
-        where = connect(ray, address, may_start)
+        where = connect(ray, address, say if may_start else None)
     try:
         cluster = Cluster(where, find_nodes(ray), say) if where else None
         if cluster:
@@ -175,8 +176,11 @@ def own_signals_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def connect(ray: ModuleType, address: str | None, may_start: bool) -> str | None:
-    """Connect this process; how the cluster is called, or None where there is none and none may be started."""
+def connect(ray: ModuleType, address: str | None, say: Callable[[str], None] | None) -> str | None:
+    """Connect this process; how the cluster is called, or None where there is none and none may be started.
+
+    say: tells the user that one is started; None where that may not be.
+    """
     # Ray would tell its makers about the cluster.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {
@@ -194,8 +198,9 @@ def connect(ray: ModuleType, address: str | None, may_start: bool) -> str | None
                 raise UserError(f"--address {wanted}: no Ray cluster answers there ({last_line(error)})") from None
         else:
             return f"the cluster at {context.address_info['gcs_address']}"
-    if not may_start:
+    if say is None:
         return None
+    say("Ray: none runs here, so one is started on this machine")
     ray.init(
         address="local",
         num_cpus=build.count_cores(),
@@ -203,7 +208,7 @@ def connect(ray: ModuleType, address: str | None, may_start: bool) -> str | None
         _node_ip_address="127.0.0.1",
         **options,
     )
-    return "one that was started on this machine for this call"
+    return "the one on this machine that was started for this call"
 
 
 def require_listener(address: str) -> None:

@@ -1,5 +1,6 @@
 """What the command line asks for, understood without torch or MLflow."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,8 @@ from segcore.execution.variables import PROJECT
 from segcore.wording import nearest
 
 EXPERIMENTS = PROJECT / "experiments"
+# Such as trainer.epochs: a setting without its value.
+SETTING = re.compile(r"[a-z]+\.[a-z_]+(?<!\.yaml)(?<!\.yml)")
 
 
 class Launcher(StrEnum):
@@ -99,7 +102,7 @@ def require_alone(request: Request, has_others: bool) -> None:
 def require_nothing(request: Request, has_others: bool) -> None:
     """Raise UserError where --prune comes with anything but --dry-run: it is about all of `runs/`."""
     if request != Request([], overrides=[], only=[]) or has_others:
-        raise UserError("--prune goes with --dry-run alone: it clears all of runs/")
+        raise UserError("--prune takes no file and no option but --dry-run: it looks through all of runs/")
 
 
 def find_file(argument: str) -> Path:
@@ -110,7 +113,11 @@ def find_file(argument: str) -> Path:
     path = Path(argument)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise UserError(f"{argument}: is a folder, and not an ablation file")
     names = {file.stem: relative(file) for file in EXPERIMENTS.glob("*.yaml")}
+    if SETTING.fullmatch(argument):
+        raise UserError(f"{argument}: there is no such file; a setting needs its value: {argument}=VALUE")
     if argument not in names:
         raise UserError(f"{argument}: there is no such file{nearest(path.stem, names)}")
     return names[argument]

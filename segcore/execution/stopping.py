@@ -13,6 +13,8 @@ import psutil  # type: ignore[import-untyped]
 
 # Names the process that a worker works for.
 OWNER_VARIABLE = "SEGCORE_OWNER"
+# A worker that gets this leaves a trace in its log of where it is.
+TRACE_SIGNAL = signal.SIGUSR1
 # How often a worker looks whether its owner is alive.
 LOOK_SECONDS = 1.0
 # A worker whose owner is gone kills itself after this: before its claim, which was renewed every third of a lease, can

@@ -147,7 +147,7 @@ class Display:
 
     def stopping(self, jobs: Sequence[UnderWay]) -> None:
         """The call ends, and its runs are saved first."""
-        text = f"stopping  {'; '.join(job.run.name for job in jobs)}: saved first; Ctrl-C again ends at once"
+        text = f"stopping  {'; '.join(job.run.name for job in jobs)}: being saved; Ctrl-C again ends at once"
         self.console.print(Text(text, "yellow"), soft_wrap=True)
 
 

@@ -39,7 +39,7 @@ from segcore.execution.keeping import Heartbeat, Keeper, find_best_weights
 from segcore.execution.memory import estimate_memory_gib, free_memory_gib
 from segcore.execution.sampling import SystemSampling
 from segcore.execution.stage import Stage
-from segcore.execution.stopping import Stop, watch_owner
+from segcore.execution.stopping import TRACE_SIGNAL, Stop, watch_owner
 from segcore.execution.totals import training_metrics
 from segcore.randomness import derive_seed
 from segcore.trainer import AUTOCAST_TYPES, DivergedError, EpochRecord, Trainer
@@ -70,7 +70,8 @@ def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
         if stage != Stage.training:
             export(folder)
     except KeyboardInterrupt:
-        folder.set_state("interrupted", stop.reason)
+        is_trained = bool(folder.read("training"))
+        folder.set_state("interrupted", stop.reason + (", after its training, which is kept" if is_trained else ""))
     except DivergedError as error:
         log.error("%s", error)
         folder.set_state("diverged", str(error))
@@ -88,8 +89,9 @@ def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
 
 
 def leave_traces() -> None:
-    """Have the log tell where the process was when it crashes, or is ended because it hangs; no core dump."""
+    """Have the log tell where the process was when it crashes, or is asked because it hangs; no core dump."""
     faulthandler.enable(file=2)
+    faulthandler.register(TRACE_SIGNAL, file=2)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 

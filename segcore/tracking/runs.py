@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from mlflow import MlflowClient, artifacts
@@ -14,6 +15,8 @@ from segcore.tracking.store import impatient, shown_uri, tracking_client, tracki
 BEST_WEIGHTS = "best.safetensors"
 # The tag of a run that is no training but holds a report.
 SUMMARY = "summary"
+# So many settings tell runs of one name apart.
+MAX_DIFFERING = 3
 RUN_ID_PREFIX = re.compile(r"[0-9a-f]{4,32}")
 
 
@@ -95,17 +98,19 @@ def only_run_id(client: MlflowClient, run: str) -> str:
     if not found:
         raise UserError(f"no run in MLflow ({shown_uri()}) has the id or the name {run!r}; `mlflow ui` lists them")
     listed = "\n".join(
-        f"  {names[match.info.experiment_id]}/{match.info.run_name}  or  {match.info.run_id}{_kind(match)}"
+        f"  {match.info.run_id}  {names[match.info.experiment_id]}/{match.info.run_name}{_kind(match, found)}"
         for match in found[:10]
     )
     raise UserError(f"{len(found)} runs are called {run!r}; choose one of:\n{listed}")
 
 
-def _kind(run: Run) -> str:
-    """What tells runs of one name apart: data, size and length."""
-    keys = ("data.root", "data.format", "data.image_size", "trainer.epochs")
-    known = [f"{key}={run.data.params[key]}" for key in keys if key in run.data.params]
-    return f"  ({', '.join(known)})" if known else ""
+def _kind(run: Run, found: Sequence[Run]) -> str:
+    """What tells runs of one name apart: when they were begun, and settings in which they differ."""
+    keys = sorted({key for other in found for key in other.data.params})
+    differing = [key for key in keys if len({other.data.params.get(key) for other in found}) > 1][:MAX_DIFFERING]
+    begun = f"begun {datetime.fromtimestamp(run.info.start_time / 1000).astimezone():%Y-%m-%d %H:%M}"
+    settings = [f"{key}={run.data.params.get(key, 'unknown')}" for key in differing]
+    return f"  ({', '.join([begun, *settings])})"
 
 
 def _runs_called(client: MlflowClient, run: str, names: Mapping[str, str]) -> list[Run]:

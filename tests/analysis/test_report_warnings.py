@@ -6,7 +6,7 @@ from analysis.metrics import PRIMARY
 from analysis.reporting.content import describe_changed
 from analysis.reporting.sections import claims_of
 from analysis.reporting.tables import results_table
-from analysis.reporting.trivial import trivial_dice
+from analysis.untrained import trivial_dice
 from tests.analysis.conftest import changed
 
 

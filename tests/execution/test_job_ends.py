@@ -13,14 +13,14 @@ import torch
 
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
-from segcore.execution import jobs
+from segcore.execution import jobs, launching
 from segcore.execution.attempts import start_attempt
 from segcore.execution.jobs import Job
 from segcore.execution.launching import stop
 from segcore.execution.worker import describe_failure
 from segcore.plan import Facts, expand
 
-HANG = "import faulthandler, sys, time; faulthandler.enable(); print('begun', flush=True); time.sleep(60)"
+HANG = "import faulthandler, signal, time; faulthandler.register(signal.SIGUSR1); time.sleep(60)"
 
 
 @pytest.fixture
@@ -83,10 +83,37 @@ def test_a_process_that_hangs_is_ended_with_a_trace_of_where(run):
     job = start(run, HANG)
     follow(job)
     assert job.folder.state == "failed"
-    assert "no progress for 0.00" in job.folder.reason
+    assert "no progress for " in job.folder.reason
     assert "execution.timeout_minutes" in job.folder.reason
     assert 'File "<string>", line 1 in <module>' in job.folder.log.read_text()
     assert job.can_be_tried_again
+
+
+TRACE = """begun
+Thread 0x00007f01 (most recent call first):
+  File "/lib/threading.py", line 331 in wait
+
+Thread 0x00007f02 [python] (most recent call first):
+  File "/project/segcore/data/cache.py", line 75 in read
+  File "/project/segcore/trainer.py", line 120 in train_epoch
+  File "/project/segcore/execution/worker.py", line 62 in main
+"""
+
+
+def test_the_place_of_a_hang_is_the_last_that_its_log_tells(run, monkeypatch):
+    job = start(run, f"print({TRACE!r}, flush=True); import time; time.sleep(60)")
+    follow(job)
+    assert job.folder.reason.endswith("; it was in cache.py, line 75, in read")
+    *_, second, last = job.folder.log.read_text().splitlines()
+    assert (second, last) == ("  trainer.py, line 120, in train_epoch", "  worker.py, line 62, in main")
+
+
+def test_a_worker_that_is_killed_before_it_could_save_says_so(run, monkeypatch):
+    job = start(run, "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1); time.sleep(60)")
+    time.sleep(0.5)
+    monkeypatch.setattr(launching, "STOP_SECONDS", 0.2)
+    stop([job])
+    assert job.folder.reason.startswith("ended before it could save")
 
 
 def test_a_thread_that_samples_the_machine_is_no_sign_of_life(run):
@@ -101,7 +128,7 @@ def test_a_thread_that_samples_the_machine_is_no_sign_of_life(run):
 
 def test_a_process_that_heeds_no_signal_is_killed(run, monkeypatch):
     monkeypatch.setattr(jobs, "TRACE_SECONDS", 0.2)
-    job = start(run, "import signal, time; signal.signal(signal.SIGABRT, signal.SIG_IGN); time.sleep(60)")
+    job = start(run, "import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); time.sleep(60)")
     follow(job)
     assert job.process.returncode == -signal.SIGKILL
     assert "no progress" in job.folder.reason

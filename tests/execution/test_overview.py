@@ -90,7 +90,8 @@ def test_a_rerun_does_everything_again(make_plan, finish, look):
     plan = make_plan()
     for run in plan.runs:
         finish(run)
-    assert "nothing: all runs that this machine can do have come to their end" in look(plan)
+    assert "nothing: all runs have come to their end" in look(plan)
+    assert "4 of 4 runs (4 of them anew, as --rerun asks or has asked)" in look(plan, rerun=True)
     assert row(look(plan, rerun=True), "large")[4:] == ["56 s", "2 of 2", "2 min"]
 
 

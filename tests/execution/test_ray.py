@@ -128,7 +128,7 @@ def test_a_call_that_is_told_to_stop_saves_its_runs_and_goes_on_to_the_same_numb
     states = {read_json(folder / "state.json").get("state") for folder in stopped.run_folders()}
     assert "interrupted" in states
     assert states <= {"interrupted", "finished"}
-    assert "nothing that was trained is lost; to go on: python" in stopped.output
+    assert "to go on from what is saved: python" in stopped.output
     assert stopped.call("--launcher", "ray", "--address", "local") == 0, stopped.output
     assert_same(undisturbed, stopped)
 

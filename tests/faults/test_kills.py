@@ -68,7 +68,7 @@ def test_a_call_that_is_told_to_stop_saves_and_says_how_to_go_on(make_world, und
     assert call.wait(60) == 130
     assert world.state()["state"] == "interrupted"
     assert "saved in epoch" in world.state()["reason"]
-    assert "to go on: python" in world.output and "faults.yaml --no-report" in world.output
+    assert "to go on from what is saved: python" in world.output and "faults.yaml --no-report" in world.output
     assert world.call() == 0
     assert "goes on   one, seed 1, which was interrupted" in world.output
     assert "the training goes on in epoch" in (world.run_folder() / "log.txt").read_text()

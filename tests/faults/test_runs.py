@@ -69,10 +69,11 @@ def test_a_training_that_hangs_is_ended_with_its_reason_and_goes_on_by_the_same_
     hang = "(Path(__file__).parent / 'fault').unlink(); import time; time.sleep(600)"
     plant(world, hang)
     assert world.call() == 0
-    assert "failed  one, seed 1: no progress for 0.3" in world.output
+    assert "failed  one, seed 1: no progress for " in world.output
+    assert "in train_epoch" in world.output
     assert "it is tried again" in world.output
     log = (world.run_folder() / "log.txt").read_text()
-    assert "Fatal Python error: Aborted" in log and "in train_epoch" in log
+    assert "it was in, the innermost call first:" in log and "in train_epoch" in log
     assert world.numbers() == undisturbed.numbers()
     assert_whole(world)
 

@@ -1,0 +1,29 @@
+"""Where a process hung, read from the trace that Python's faulthandler left in its log."""
+
+import re
+from pathlib import Path
+
+# So many calls are named, the innermost first.
+MAX_FRAMES = 12
+BLOCK = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+[^\n]*\n((?: +File [^\n]*\n?)+)", re.MULTILINE)
+FRAME = re.compile(r'File "([^"\n]+)", line (\d+) in ([^\n]+)')
+# What the main thread of a worker is in, whatever else.
+MAIN = "segcore/execution/worker.py"
+# Enough for a trace of many threads.
+TAIL_BYTES = 200_000
+
+
+def read_place(log: Path) -> list[str]:
+    """The calls that a worker's main thread was in when its last trace was made, the innermost first; empty if none.
+
+    Each as `environment.py, line 75, in installed_packages`.
+    """
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    blocks = [block for block in BLOCK.findall(text) if MAIN in block]
+    frames = FRAME.findall(blocks[-1]) if blocks else []
+    return [f"{Path(file).name}, line {line}, in {name}" for file, line, name in frames[:MAX_FRAMES]]
