@@ -60,7 +60,7 @@ growth: .venv/installed-bench ## how time and memory grow with images, their siz
 	$(BIN)/python -m benchmarks.growth --figure growth.png
 
 test: install-dev ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: install-dev ## long tests of faults: killed processes, full disks, dead servers, fuzzing; an hour on 2 cores
 	$(BIN)/python -m pytest -n 2 -m faults -rA tests

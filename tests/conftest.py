@@ -9,10 +9,21 @@ from hypothesis import settings
 from segcore.ablation import read_preset
 from segcore.config import Layer, Problems, RunConfig, resolve
 
+ROOT = Path(__file__).parent
+
 # The same examples in every run, so that a failure can be repeated; --hypothesis-profile=random looks further.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 settings.register_profile("random", deadline=None, max_examples=1000)
 settings.load_profile("repeatable")
+
+
+# Files of few and long tests, which start trainings and servers.
+LONG = ("faults", "server", "test_jobs_for_real", "test_runner", "test_plain_path", "test_notebooks", "test_calibration")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: with several workers, one that comes last would leave the others idle."""
+    items.sort(key=lambda item: not any(part in str(item.path.relative_to(ROOT)) for part in LONG))
 
 
 @pytest.fixture

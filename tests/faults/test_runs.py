@@ -64,6 +64,7 @@ def test_a_training_that_diverges_ends_alone_and_stands(make_world):
     assert world.call("--rerun", "--only", "one") == 0
 
 
+@pytest.mark.faults
 def test_a_training_that_hangs_is_ended_with_its_reason_and_goes_on_by_the_same_call(make_world, undisturbed):
     world = make_world(settings={"execution": {"timeout_minutes": 0.3}})
     hang = "(Path(__file__).parent / 'fault').unlink(); import time; time.sleep(600)"
