@@ -18,7 +18,15 @@ settings.load_profile("repeatable")
 
 
 # Files of few and long tests, which start trainings and servers.
-LONG = ("faults", "server", "test_jobs_for_real", "test_runner", "test_plain_path", "test_notebooks", "test_calibration")
+LONG = (
+    "faults",
+    "server",
+    "test_jobs_for_real",
+    "test_runner",
+    "test_plain_path",
+    "test_notebooks",
+    "test_calibration",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from segcore.execution.folder import RunFolder, State
 from segcore.execution.nursery import UNSEEN, ForkedWorker
 from segcore.execution.stage import Stage
 from segcore.execution.stopping import TRACE_SIGNAL
-from segcore.execution.traces import read_place
+from segcore.execution.traces import read_place, summarize
 from segcore.plan import Run
 
 # A process that hangs is asked to leave a trace of where; after this it is killed.
@@ -115,7 +115,7 @@ class Job:
         with contextlib.suppress(OSError), self.folder.log.open("a", encoding="utf-8") as log:
             calls = "".join(f"  {call}\n" for call in place)
             log.write(f"{said}; it was in, the innermost call first:\n{calls}")
-        return f"{said}; it was in {place[0]}"
+        return f"{said}; it was in {summarize(place)}"
 
     def was_killed_for_memory(self, status: int) -> bool:
         """Whether the process was killed, and the system had to kill for memory meanwhile."""

@@ -94,7 +94,7 @@ Thread 0x00007f01 (most recent call first):
   File "/lib/threading.py", line 331 in wait
 
 Thread 0x00007f02 [python] (most recent call first):
-  File "/project/segcore/data/cache.py", line 75 in read
+  File "/lib/python3.11/mmap.py", line 75 in read
   File "/project/segcore/trainer.py", line 120 in train_epoch
   File "/project/segcore/execution/worker.py", line 62 in main
 """
@@ -103,9 +103,14 @@ Thread 0x00007f02 [python] (most recent call first):
 def test_the_place_of_a_hang_is_the_last_that_its_log_tells(run, monkeypatch):
     job = start(run, f"print({TRACE!r}, flush=True); import time; time.sleep(60)")
     follow(job)
-    assert job.folder.reason.endswith("; it was in cache.py, line 75, in read")
+    assert job.folder.reason.endswith(
+        "; it was in mmap.py, line 75, in read, called from segcore/trainer.py, line 120, in train_epoch"
+    )
     *_, second, last = job.folder.log.read_text().splitlines()
-    assert (second, last) == ("  trainer.py, line 120, in train_epoch", "  worker.py, line 62, in main")
+    assert (second, last) == (
+        "  segcore/trainer.py, line 120, in train_epoch",
+        "  segcore/execution/worker.py, line 62, in main",
+    )
 
 
 def test_a_worker_that_is_killed_before_it_could_save_says_so(run, monkeypatch):
