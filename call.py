@@ -110,9 +110,8 @@ def run(request: Request, console: Console, nursery: Nursery | None, cluster: Cl
             missing = (
                 f"The report of {plan.ablation.experiment} was not made: MLflow does not have all of its runs yet."
             )
-            console.print(f"{missing} The same command makes it then.", style="yellow", markup=False)
-    elsewhere = [run for run in session.to_do if run.fingerprint not in session.begun]
-    console.print(describe_call(session.to_do, plans, elsewhere), markup=False, highlight=False)
+            console.print(f"{missing} {same_command(request)} makes it then.", style="yellow", markup=False)
+    console.print(describe_call(session, plans), markup=False, highlight=False)
     return FINISHED if all(is_finished(plan) for plan in plans) else SOME_FAILED
 
 
@@ -157,7 +156,7 @@ def finished_runs(plan: Plan) -> tuple[pd.DataFrame, float | None]:
     finished = runs[runs["state"] == "finished"]
     for run in (run for run in standing_runs(plan) if is_settled(run)):
         table = standing_folder(run).artifacts / "test_per_image.parquet"
-        if table.is_file():
+        with contextlib.suppress(OSError, ValueError):  # it is missing, or damaged
             return finished, trivial_dice(pd.read_parquet(table).assign(arm=run.arm, seed=run.seed))
     return finished, None
 
@@ -194,23 +193,26 @@ def code_of_analysis() -> str:
     return digest([(str(path.relative_to(folder)), path.read_bytes().hex()) for path in files])
 
 
-def describe_call(runs: Sequence[Run], plans: Sequence[Plan], elsewhere: Sequence[Run] = ()) -> str:
-    """What became of the runs that were to do, or of all before, and what to do next.
-
-    elsewhere: those that other calls have brought to their end.
-    """
-    ended = count_states(runs) + (f" ({len(elsewhere)} of them by another call)" if elsewhere else "")
+def describe_call(session: Session, plans: Sequence[Plan]) -> str:
+    """What became of the runs that were to do, or of all before, and what to do next."""
+    runs, num_settled = session.to_do, len(session.settled)
+    ended = count_states(runs) + (f" ({num_settled} of them by another call)" if num_settled else "")
     if not runs:
         before = {run.fingerprint: run for plan in plans for run in plan.runs}
         ended = f"nothing to train; before it {count_states(list(before.values()))}"
     where = "" if os.environ.get("MLFLOW_TRACKING_URI") else " `mlflow ui` in this folder compares all runs."
-    again = " The same command goes on with what is not finished." if any(map(may_go_on, runs)) else ""
+    again = f" {same_command(session.request)} goes on with what is not finished." if any(map(may_go_on, runs)) else ""
     return f"This call: {ended}.{again}{where}"
 
 
 def may_go_on(run: Run) -> bool:
     """Whether the next call does something about a run."""
-    return folder_of(run).state in UNFINISHED
+    return folder_of(run).state in ("new", *UNFINISHED)
+
+
+def same_command(request: Request) -> str:
+    """How a call goes on: with --rerun it would begin anew what it has just begun."""
+    return "The same command without --rerun" if request.rerun else "The same command"
 
 
 def count_states(runs: Sequence[Run]) -> str:

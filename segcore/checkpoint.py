@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from segcore.errors import UserError
 
 CHECKSUM = "checksum"
+# What a moment later may be otherwise.
+PASSING_ERRORS = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.ENOMEM)
 
 
 def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> None:
@@ -86,12 +88,18 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         metadata = {key: json.loads(text) for key, text in texts.items()} if is_whole else {}
     # A header may also claim a type that this torch does not have, or be nested without end.
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: is damaged or not a checkpoint of this suite: {error}") from None
+        raise UserError(f"{path}: is damaged or not a checkpoint of this suite: {error}") from error
     if not is_whole:
         raise UserError(f"{path}: is damaged: its checksum is wrong. Use another copy, or train the run again")
     if not isinstance(metadata.get("settings"), dict):
         raise UserError(f"{path}: holds no settings, so it is not a checkpoint of this suite")
     return tensors, metadata
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether an error of reading says nothing of the file: storage that errs for a moment, memory that is short."""
+    no_memory = isinstance(error, MemoryError) or "allocate memory" in str(error)
+    return no_memory or (isinstance(error, OSError) and error.errno in PASSING_ERRORS)
 
 
 def update_metadata(path: Path, changes: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 LEFT_OUT = "[left out: looks like a credential]"
+# More than any private key has, whose end may be missing.
+KEY_LINES = 100
 
 # Files that hold keys and passwords by their purpose.
 SECRET_FILES = (
@@ -20,9 +22,11 @@ SECRET_FILES = (
 )
 SECRET_FOLDERS = (".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".gcloud")
 
-# User name and password of an address.  A path that was an address has lost one of its slashes.
-# A password may hold slashes; what looks like a port and a path is none.
-USER_OF_ADDRESS = re.compile(r"(?<=:/)(/?)(?:[^\s/?#'\"<>]*|[^\s:/?#'\"<>]+:(?!\d+/)[^\s?#'\"<>]*)@")
+# User name and password of an address.  A path that was an address has lost one of its slashes.  Of all repeats the
+# length is bounded: a log may hold lines of any length.
+USER_OF_ADDRESS = re.compile(r"(?<=:/)(/?)[^\s/?#'\"<>\[]{0,300}@")
+# The same with a slash in the password; what looks like a port and a path is none.
+SLASH_IN_PASSWORD = re.compile(r"(?<=:/)(/)[^\s:/?#'\"<>\[]{1,100}:(?!\d+/)[^\s?#'\"<>]{0,300}@")
 # Signatures and tokens behind an address's question mark.
 KEY_OF_ADDRESS = re.compile(
     r"([?&;](?:[\w.-]*(?:token|signature|password|secret|credential|api[_-]?key|access[_-]?key)[\w.-]*|sig|pwd)=)"
@@ -32,15 +36,16 @@ KEY_OF_ADDRESS = re.compile(
 # `db_password = hunter2`, `"api_key": "..."`, `Authorization: ...`; an expression, such as a call, is none.
 NAMED = re.compile(
     r"(?:passw(?:or)?d|passwd|passphrase|\bpwd\b|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|"
-    r"private[_-]?key|credential|authorization)[\w-]*[\"'\]]*\s*(?::=|=>|[:=])\s*"
-    r"(?:[rbuf]{0,2}[\"'][^\"']|[^\s\"'(\[{,;]+(?![^\s]*[(\[]))",
+    r"private[_-]?key|credential|authorization)[\w-]{0,40}[\"'\]]{0,4}\s{0,20}(?::=|=>|[:=])\s{0,20}"
+    r"(?:[rbuf]{0,2}[\"'][^\"']{1,300}[\"']?|[^\s\"'(\[{,;]{1,300}(?![^\s]{0,300}[(\[]))",
     re.IGNORECASE,
 )
 # `--password hunter2`, `MLFLOW_TRACKING_TOKEN hunter2`, `Bearer ...`, `curl --user bob:hunter2`.
 SAID = re.compile(
-    r"(?:--?(?:passw(?:or)?d|passphrase|token|secret|api[_-]?key)|\b[A-Z_]*(?:PASSWORD|TOKEN|SECRET|API_KEY))"
-    r"[ ]+[^\s\-(\[{]"
-    r"|\bBearer[ ]+[\w.~+/-]{8,}|(?:^|\s)(?:-u|--user)[ ]+[^\s:]+:\S+"
+    r"(?:(?:^|\s)--?(?:passw(?:or)?d|passphrase|token|secret|api[_-]?key)|"
+    r"\b[A-Z_]{0,60}(?:PASSWORD|TOKEN|SECRET|API_KEY))[ ]{1,9}"
+    r"(?!(?:is|are|was|has|not|to|in|of|for|from|and|or|must|can|cannot|missing|loss)\b)[^\s\-(\[{]\S{0,300}"
+    r"|\bBearer[ ]+[\w.~+/-]{8,}|(?:^|\s)(?:-u|--user)[ ]+[^\s:]{1,100}:\S{1,300}"
 )
 # Of services that the library below does not know.
 FORMATS = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|dapi[0-9a-f]{32}|AIza[\w-]{30,}|ya29\.[\w-]{20,})")
@@ -48,12 +53,16 @@ FORMATS = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|dapi[0-9a-f]{32
 
 def without_credentials(text: str) -> str:
     """The text with addresses that have neither a user's name and password nor a key."""
-    return KEY_OF_ADDRESS.sub(rf"\1{LEFT_OUT}", USER_OF_ADDRESS.sub(r"\1", text))
+    without_users = SLASH_IN_PASSWORD.sub(r"\1", USER_OF_ADDRESS.sub(r"\1", text))
+    return KEY_OF_ADDRESS.sub(rf"\1{LEFT_OUT}", without_users)
 
 
 def clean_reason(reason: str) -> str:
-    """The reason of an end, which may be any error's text."""
-    return LEFT_OUT if has_credential(reason) else without_credentials(reason)
+    """The reason of an end, which may be any error's text, with what looks like a credential left out of it."""
+    for kind in (NAMED, SAID, FORMATS):
+        reason = kind.sub(LEFT_OUT, reason)
+    reason = without_credentials(reason)
+    return LEFT_OUT if any(found_by(reason)) else reason
 
 
 def has_credential(line: str) -> bool:
@@ -116,11 +125,9 @@ def clean_file(part: str) -> str:
 
 def clean_lines(lines: Iterable[str], replacement: Callable[[str], str]) -> Iterator[str]:
     """Lines without what looks like a credential; of a private key, all from its first to its last are left out."""
-    is_in_key = False
+    left_of_key = 0
     for line in lines:
-        is_in_key = is_in_key or bool(re.search(r"-----BEGIN [A-Z ]*PRIVATE KEY", line))
-        if is_in_key or has_credential(line):
-            yield replacement(line)
-        else:
-            yield without_credentials(line)
-        is_in_key = is_in_key and not re.search(r"-----END [A-Z ]*PRIVATE KEY", line)
+        if re.search(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY", line):
+            left_of_key = KEY_LINES
+        yield replacement(line) if left_of_key or has_credential(line) else without_credentials(line)
+        left_of_key = 0 if re.search(r"-----END [A-Z ]{0,40}PRIVATE KEY", line) else max(0, left_of_key - 1)

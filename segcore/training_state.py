@@ -64,7 +64,7 @@ def load_state(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = unpack(json.loads(texts["state"]), tensors)
     # A header may also claim a type that this torch does not have, or be nested without end.
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise DamagedStateError(f"it is no whole checkpoint: {error}") from None
+        raise DamagedStateError(f"it is no whole checkpoint: {error}") from error
     return state
 
 

@@ -103,7 +103,8 @@ def is_taken_over(folder: RunFolder) -> bool:
     except OSError:
         return False  # its owner is about to find out
     tokens = [line.removeprefix("token=") for line in lines if line.startswith("token=")]
-    return bool(token) and bool(tokens) and token not in tokens
+    # A line that is being written is shorter.
+    return token is not None and any(len(other) == len(token) and other != token for other in tokens)
 
 
 def wait_for_claim(folder: RunFolder, seconds: float = MOST_WAITING_SECONDS) -> Claim | None:

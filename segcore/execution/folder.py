@@ -106,7 +106,7 @@ class RunFolder:
     def read(self, name: str) -> dict[str, Any]:
         """The content of NAME.json; empty where there is none."""
         try:
-            content: dict[str, Any] = json.loads(read_patiently(self.path / f"{name}.json"))
+            content: dict[str, Any] = json.loads(read_patiently(self.path / f"{name}.json", "strict"))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -182,19 +182,19 @@ class RunFolder:
         self.write("state", content)
 
 
-def read_patiently(path: Path) -> str:
+def read_patiently(path: Path, errors: str = "replace") -> str:
     """A file's text.  Storage that machines share may lose sight of a file that another has just replaced.
 
-    Raises OSError.
+    errors: what becomes of bytes that are no text, as `open` takes it.  Raises OSError, ValueError.
     """
     for pause in PAUSES:
         try:
-            return path.read_text(encoding="utf-8", errors="replace")
+            return path.read_text(encoding="utf-8", errors=errors)
         except OSError as error:
             if error.errno not in PASSING_ERRORS:
                 raise
             time.sleep(pause)
-    return path.read_text(encoding="utf-8", errors="replace")
+    return path.read_text(encoding="utf-8", errors=errors)
 
 
 def is_of_one_place(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

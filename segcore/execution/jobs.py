@@ -96,6 +96,8 @@ class Job:
 
     def explain(self, status: int) -> tuple[State, str]:
         """State and reason of a process that ended without saying why."""
+        if self.stopped and self.folder.read("training"):
+            return "interrupted", "stopped by a signal, after its training, which is kept"
         if self.stopped and status == -signal.SIGKILL:
             return "interrupted", "ended before it could save; what was trained since its last checkpoint comes again"
         if self.stopped:
@@ -108,7 +110,7 @@ class Job:
 
     def explain_hang(self, seconds: float) -> str:
         """The reason of a hang; the log gets the place where it was as its last lines, for those who read its end."""
-        place = read_place(self.folder.log)
+        place = read_place(self.folder.log, self.life.log_bytes)
         said = f"no progress for {seconds:.0f} s, more than execution.timeout_minutes allows, so it was ended"
         if not place:
             return said
@@ -141,15 +143,15 @@ class Job:
         if self.is_lost:
             self.process.kill()
             return
+        if self.life.asked is not None:  # its answer, in the log, is no sign of life
+            if time.monotonic() > self.life.asked + TRACE_SECONDS:
+                self.process.kill()
+            return
         minutes = self.run.config.execution.timeout_minutes
         silent = self.life.seconds_silent(self.stage)
-        if minutes is None or silent < 60 * minutes:
-            return
-        if self.life.ended_after is None:
-            self.life.ended_after = silent
+        if minutes is not None and silent >= 60 * minutes:
+            self.life.note_end(silent)
             self.process.send_signal(TRACE_SIGNAL)
-        elif silent > self.life.ended_after + TRACE_SECONDS:
-            self.process.kill()
 
     @property
     def outcome(self) -> tuple[str, str | None]:
@@ -176,10 +178,16 @@ def progress_of(folder: RunFolder) -> tuple[int, ...]:
 
 @dataclass
 class Life:
-    """Since when a run's process shows no sign of life.  ended_after: seconds, where it was ended for that."""
+    """Since when a run's process shows no sign of life.
+
+    ended_after: seconds, where it was ended for that.  asked: when it was asked where it is, on a clock that does not
+    jump.  log_bytes: the log's length then.
+    """
 
     folder: RunFolder
     ended_after: float | None = None
+    asked: float | None = None
+    log_bytes: int = 0
     last: Any = None
     since: float = field(default_factory=time.monotonic)
 
@@ -189,6 +197,11 @@ class Life:
         if signs != self.last:
             self.last, self.since = signs, time.monotonic()
         return time.monotonic() - self.since
+
+    def note_end(self, seconds: float) -> None:
+        """It is ended for its silence; what the log gets from here on is its answer."""
+        self.ended_after, self.asked = seconds, time.monotonic()
+        self.log_bytes = (change_of(self.folder.log) or (0, 0))[1]
 
 
 def change_of(path: Path) -> tuple[int, int] | None:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from segcore.batches import LabelledBatch
-from segcore.checkpoint import read_checkpoint
+from segcore.checkpoint import may_pass, read_checkpoint
 from segcore.errors import UserError
 from segcore.execution.folder import RunFolder
 from segcore.execution.stopping import Stop
 from segcore.execution.totals import peak_memory_gib
 from segcore.trainer import EpochRecord, Trainer
-from segcore.training_state import DamagedStateError, load_state, save_state, state_files
+from segcore.training_state import DamagedStateError, load_state, remove_states, save_state, state_files
 
 log = logging.getLogger("worker")
 
@@ -72,6 +72,8 @@ class Keeper:
         self.noted = {line.get("epoch") for line in folder.lines("epochs")}
         self.kept = time.monotonic()
         self.memory_before = 0.0
+        # Epochs whose weights, where they are the best, are kept already, though they are computed once more.
+        self.settled: set[int | None] = set()
 
     @property
     def peak_memory_gib(self) -> float:
@@ -124,6 +126,9 @@ class Keeper:
         """
         state = newest_state(self.folder)
         best = find_best_weights(self.folder) if self.noted else {}
+        if best is None:
+            # They must never meet the weights that the training now brings, whenever that is cut short.
+            remove_states(self.folder.states)
         if state is None or best is None:
             return
         try:
@@ -139,22 +144,28 @@ class Keeper:
         # numbers to the last bit must not bring other weights than those that the epoch's line tells of.
         if "metrics" in best:
             self.note(EpochRecord(best["epoch"], best["metrics"], is_best=True))
+        self.settled = set(self.noted)
         if best.get("epoch") in self.noted:
             self.trainer.best_dice = max(self.trainer.best_dice, best["val/dice_per_image"])
         log.info("the training goes on in epoch %d after %d steps", self.trainer.epoch, self.trainer.step)
 
 
 def find_best_weights(folder: RunFolder) -> dict[str, Any] | None:
-    """What is noted with the best weights; None where they are not whole, and only the training can bring them back."""
+    """What is noted with the best weights; None where they are not whole, and only the training can bring them back.
+
+    Raises OSError, and what says that memory is short: they may be whole all the same.
+    """
     try:
         return read_checkpoint(folder.checkpoint)[1]
     except UserError as error:
+        if error.__cause__ is not None and may_pass(error.__cause__):
+            raise error.__cause__ from None
         log.warning("the training begins anew: %s", error)
         return None
 
 
 def newest_state(folder: RunFolder) -> dict[str, Any] | None:
-    """The newest state of a training that is whole; of damaged ones the log tells."""
+    """The newest state of a training that is whole; of damaged ones the log tells.  Raises as `find_best_weights`."""
     for path in state_files(folder.states):
         try:
             state = load_state(path)
@@ -162,6 +173,8 @@ def newest_state(folder: RunFolder) -> dict[str, Any] | None:
                 return state
             log.warning("%s is of another version of the suite", path)
         except DamagedStateError as error:
+            if error.__cause__ is not None and may_pass(error.__cause__):
+                raise error.__cause__ from None
             log.warning("%s is damaged, and the one before is used: %s", path, error)
             # Else it would count as one of the two that are kept.
             with contextlib.suppress(OSError):

@@ -4,9 +4,9 @@ Ray queues them, chooses their nodes, and starts those again whose node has died
 tells the listener what it reads in `runs/`.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,7 +109,7 @@ class RayLauncher:
             finally:
                 self.stop(running, listener)
 
-    @contextmanager
+    @contextlib.contextmanager
     def marked(self, runs: Sequence[Run]) -> Iterator[None]:
         """While entered, the call's folder can be told from others; all nodes have been seen to reach it."""
         if not runs:
@@ -268,6 +268,7 @@ class RayLauncher:
                 self.ray.wait(tasks, num_returns=len(tasks), timeout=STOP_SECONDS)
         finally:
             for job in running:
-                self.hear(job, listener)  # of what has begun since it was looked at last
+                with contextlib.suppress(OSError):
+                    self.hear(job, listener)  # of what has begun since it was looked at last
             for job in [*self.gone, *(job for job in running if job.is_shown)]:
                 listener.end(job)

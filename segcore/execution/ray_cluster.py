@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +28,8 @@ ANSWER_SECONDS = 180.0
 # After this the user is told what is waited for.
 QUIET_SECONDS = 2.0
 LISTENER_SECONDS = 5.0
+# Where somebody has said how Ray is to know its users, that stands.
+TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 OWN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -130,7 +133,8 @@ def import_ray() -> ModuleType:
     """Ray, which only this launcher needs.  Raises UserError where it is not installed."""
     # A Ray that is started here would listen on all interfaces, and run whatever it is told to: only for those who know
     # this.  It has to be said before the import; clusters that ask for no token do not mind.
-    if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+    has_own = any(name in os.environ for name in TOKEN_VARIABLES) or (Path.home() / ".ray" / "auth_token").exists()
+    if "ray" not in sys.modules and not has_own:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         importlib.import_module("ray.util.scheduling_strategies")

@@ -31,12 +31,11 @@ from segcore.execution.devices import Devices
 from segcore.execution.differences import Difference, Side, find_differences
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
 from segcore.execution.folder import REPRODUCTIONS, RunFolder, folder_of, make_runs_folder
-from segcore.execution.local import LocalLauncher
+from segcore.execution.local import LocalLauncher, Refusal
 from segcore.execution.notices import notices
 from segcore.execution.nursery import Nursery
 from segcore.execution.planning import Lookup
-from segcore.execution.session import show_decoding
-from segcore.execution.terminal import Display
+from segcore.execution.terminal import Display, show_decoding
 from segcore.leases import LEASE_SECONDS
 from segcore.plan import RECIPE_VERSION, WITHOUT_EFFECT, Facts, Run, make_run
 from segcore.stored_settings import parse_stored
@@ -213,7 +212,7 @@ def train(reproduction: Reproduction, console: Console, nursery: Nursery | None,
     claims = iter([claim_folder(run, WAITING_SECONDS)])
     with Display(console, num_runs=1, epochs_to_do=run.config.trainer.epochs) as display:
         launcher = LocalLauncher(
-            1, lambda run: next(claims, None) or claim_folder(run), Devices(1, say), nursery, retries
+            1, lambda run: next(claims, None) or claim_again(run), Devices(1, say), nursery, retries
         )
         launcher.execute([run], display)
     return folder_of(run)
@@ -235,6 +234,11 @@ def claim_folder(run: Run, seconds: float = 0.0) -> Claim:
         set_aside(folder)
         start_attempt(run, precision)
     return claim
+
+
+def claim_again(run: Run) -> Claim | Refusal:
+    """The same for another try; another call may have finished it, where this one was held up and lost it."""
+    return Refusal.settled if folder_of(run).state in ("finished", "diverged") else claim_folder(run)
 
 
 def outcome_then(recorded: RecordedRun) -> Outcome:

@@ -113,11 +113,11 @@ def find_file(argument: str) -> Path:
     path = Path(argument)
     if path.is_file():
         return path
+    names = {file.stem: relative(file) for file in EXPERIMENTS.glob("*.yaml")}
+    if argument in names:
+        return names[argument]
     if path.is_dir():
         raise UserError(f"{argument}: is a folder, and not an ablation file")
-    names = {file.stem: relative(file) for file in EXPERIMENTS.glob("*.yaml")}
     if SETTING.fullmatch(argument):
         raise UserError(f"{argument}: there is no such file; a setting needs its value: {argument}=VALUE")
-    if argument not in names:
-        raise UserError(f"{argument}: there is no such file{nearest(path.stem, names)}")
-    return names[argument]
+    raise UserError(f"{argument}: there is no such file{nearest(path.stem, names)}")

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 from rich.text import Text
 
 from segcore import build, tracking
@@ -28,13 +28,8 @@ from segcore.execution.ray_cluster import Cluster
 from segcore.execution.ray_task import Assignment, Beginning
 from segcore.execution.request import Request
 from segcore.execution.standing import is_finished, standing_folder, standing_runs
-from segcore.execution.terminal import Display
+from segcore.execution.terminal import Display, show_decoding
 from segcore.plan import Plan, Run, digest
-
-
-def show_decoding(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    """Bring the bar of a dataset's decoding up to date."""
-    progress.update(task, completed=done, total=total)
 
 
 class BusyError(Exception):
@@ -69,6 +64,8 @@ class Session:
         # How the runs stood when this call began, and those that it has begun or continued itself.
         self.before = {run.fingerprint: mark_of(folder_of(run)) for run in self.to_do}
         self.begun: set[str] = set()
+        # Those that other calls have brought to their end.
+        self.settled: set[str] = set()
         self.feeder = tracking.Feeder()
         self.experiments = [describe_experiment(plan.ablation) for plan in plans]
         self.counted: list[list[Run]] = [[] for _ in plans]
@@ -121,7 +118,8 @@ class Session:
         """Note of each run that it is to be trained anew, so that the same call without --rerun goes on with that."""
         for run in self.to_do:
             with self.left_alone_if_unusable(run), self.claimed(run):
-                ask_anew(folder_of(run))
+                if mark_of(folder_of(run)) == self.before[run.fingerprint]:  # else another call has just trained it
+                    ask_anew(folder_of(run))
 
     @contextlib.contextmanager
     def claimed(self, run: Run) -> Iterator[None]:
@@ -188,8 +186,7 @@ class Session:
     def claim(self, run: Run) -> Claim | Refusal:
         """Claim a run and make its folder ready: for the next process of its attempt, or for a new attempt."""
         if self.is_settled(run):
-            self.watch(run, folder_of(run))
-            return Refusal.settled
+            return self.settle(run)
         claim = self.claims.take(folder_of(run))
         if claim is None:
             return Refusal.busy
@@ -197,16 +194,23 @@ class Session:
             if not self.is_settled(run):
                 self.make_ready(run)
                 return claim
-            self.watch(run, folder_of(run))
         except BaseException:
             claim.release()
             raise
         claim.release()
+        return self.settle(run)
+
+    def settle(self, run: Run) -> Refusal:
+        """Another call has brought a run to its end."""
+        self.settled.add(run.fingerprint)
+        self.watch(run, folder_of(run))
         return Refusal.settled
 
     def is_settled(self, run: Run) -> bool:
-        """Whether another call has brought the run to an end since this one made its plan."""
-        return run.fingerprint not in self.begun and self.preparation(run).is_settled()
+        """Whether another call has brought the run to an end since this one made its plan, or since it lost the run."""
+        if run.fingerprint in self.begun:
+            return folder_of(run).state in ("finished", "diverged")
+        return self.preparation(run).is_settled()
 
     def preparation(self, run: Run) -> Preparation:
         """How a run's folder is to be made ready."""
@@ -243,7 +247,7 @@ class Session:
     def note_beginning(self, run: Run, beginning: Beginning | None) -> None:
         """A node has begun a run; None: it was brought to its end by another call."""
         if beginning is None:
-            self.watch(run, folder_of(run))
+            self.settle(run)
             return
         if run.fingerprint not in self.begun and beginning.continues:
             self.tell_of_continuing(run, *beginning.continues)

@@ -67,14 +67,24 @@ def watch_owner(stop: Stop, is_taken_over: Callable[[], bool] = lambda: False) -
         return
     owner = find_process(int(number))
 
+    def leave_to_others() -> None:
+        """Whatever this process would still write would be in the other's way."""
+        if is_taken_over():
+            time.sleep(LOOK_SECONDS / 10)
+            if is_taken_over():  # not for a moment, in which somebody looked at the lease
+                os.kill(os.getpid(), signal.SIGKILL)
+
     def watch() -> None:
         while owner is not None and is_alive(owner):
-            if is_taken_over():  # whatever this process would still write would be in the other's way
-                os.kill(os.getpid(), signal.SIGKILL)
+            leave_to_others()
             time.sleep(LOOK_SECONDS)
+        leave_to_others()
         stop.reason = "its runner is gone"
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(ORPHAN_SECONDS)
+        end = time.monotonic() + ORPHAN_SECONDS
+        while time.monotonic() < end:
+            leave_to_others()
+            time.sleep(LOOK_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="watch-owner", daemon=True).start()

@@ -1,5 +1,6 @@
 """What the terminal shows: the plan, the progress of the runs and of the whole, the closing table."""
 
+import contextlib
 import math
 import statistics
 import time
@@ -29,6 +30,11 @@ def show_seconds(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def show_decoding(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    """Bring the bar of a dataset's decoding up to date."""
+    progress.update(task, completed=done, total=total)
 
 
 class Display:
@@ -76,12 +82,15 @@ class Display:
 
     def tick(self, jobs: Sequence[UnderWay]) -> None:
         """Bring bars or lines up to date with what the runs have written."""
-        epochs = {job.run.fingerprint: list(job.folder.lines("epochs")) for job in jobs}
+        epochs: dict[str, list[dict[str, Any]]] = {}
         for job in jobs:
-            lines = epochs[job.run.fingerprint]
-            self.epochs_done[job.run.fingerprint] = len(lines) + epoch_share(job.folder, len(lines))
-        for job in jobs:
-            self.show(job, epochs[job.run.fingerprint])
+            with contextlib.suppress(OSError):  # its folder can't be read, as its end will say
+                lines = list(job.folder.lines("epochs"))
+                self.epochs_done[job.run.fingerprint] = len(lines) + epoch_share(job.folder, len(lines))
+                epochs[job.run.fingerprint] = lines
+        for job in (job for job in jobs if job.run.fingerprint in epochs):
+            with contextlib.suppress(OSError):
+                self.show(job, epochs[job.run.fingerprint])
         self.progress.update(self.whole, completed=sum(self.epochs_done.values()), note=self.outlook())
 
     def show(self, job: UnderWay, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -154,7 +163,7 @@ class Display:
 def stage(job: UnderWay, lines: Sequence[Mapping[str, Any]]) -> str:
     """Where a run is: starting, in its first epoch, its last epoch's numbers, or testing."""
     if not lines:
-        return "first epoch" if job.folder.read("progress") else "starting"
+        return "first epoch" if "epoch" in job.folder.read("progress") else "starting"
     text = describe(lines[-1]["metrics"])
     return f"{text}, testing" if len(lines) == job.run.config.trainer.epochs else text
 

@@ -14,14 +14,15 @@ MAIN = "segcore/execution/worker.py"
 TAIL_BYTES = 200_000
 
 
-def read_place(log: Path) -> list[str]:
+def read_place(log: Path, start: int = 0) -> list[str]:
     """The calls that a worker's main thread was in when its last trace was made, the innermost first; empty if none.
 
-    Each as `subprocess.py, line 75, in run`; the suite's own with their folder, `segcore/trainer.py, line 120, in fit`.
+    start: from where in the log, in bytes.  Each as `subprocess.py, line 75, in run`; the suite's own with their
+    folder, `segcore/trainer.py, line 120, in fit`.
     """
     try:
         with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
+            file.seek(max(start, file.seek(0, 2) - TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []

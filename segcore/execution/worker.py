@@ -6,12 +6,10 @@ second process, which works beside the next run's training.
 """
 
 import contextlib
-import errno
 import faulthandler
 import json
 import logging
 import random
-import re
 import resource
 import shutil
 import signal
@@ -28,12 +26,12 @@ from segcore.checkpoint import save_checkpoint
 from segcore.config import RunConfig
 from segcore.credentials import without_credentials
 from segcore.data import PreparedData
-from segcore.errors import UserError
 from segcore.evaluation import compute_validation_metrics, evaluate
 from segcore.execution.allocator import give_memory_back, keeps_memory
 from segcore.execution.attempts import find_trained
 from segcore.execution.claims import is_taken_over
 from segcore.execution.environment import describe_environment, git_diff, installed_packages
+from segcore.execution.failures import describe_failure
 from segcore.execution.folder import RunFolder
 from segcore.execution.keeping import Heartbeat, Keeper, find_best_weights
 from segcore.execution.memory import estimate_memory_gib, free_memory_gib
@@ -46,8 +44,6 @@ from segcore.trainer import AUTOCAST_TYPES, DivergedError, EpochRecord, Trainer
 from segcore.training_state import remove_states
 
 log = logging.getLogger("worker")
-
-OUT_OF_GPU_MEMORY = re.compile(r"CUDA error: out of memory|CU(?:BLAS|DNN|SOLVER|SPARSE)_STATUS_ALLOC_FAILED")
 
 
 def main(folder: RunFolder, stage: Stage = Stage.whole) -> int:
@@ -96,32 +92,6 @@ def leave_traces() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def describe_failure(error: Exception) -> tuple[str, bool]:
-    """The reason of a failure in one line, and whether trying again could help."""
-    if isinstance(error, UserError):
-        return str(error), False
-    if is_out_of_gpu_memory(error):
-        return (
-            "out of GPU memory: lower data.batch_size, evaluation.batch_size or data.image_size, or have fewer runs on "
-            "a GPU (--jobs, execution.gpus_per_run)"
-        ), False
-    if is_out_of_memory(error):
-        return "out of memory: lower data.batch_size, evaluation.batch_size or data.image_size, or --jobs", False
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left for {error.filename or 'its files'}: free some; the same command goes on", False
-    return f"{type(error).__name__}: {error}".splitlines()[0], True
-
-
-def is_out_of_gpu_memory(error: Exception) -> bool:
-    """Whether the GPU had no memory left; its libraries, and a context that is made, say so in a text alone."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or bool(OUT_OF_GPU_MEMORY.search(str(error)))
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the system gave no memory; PyTorch says so of a CPU in a text alone."""
-    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
-
-
 def compute(folder: RunFolder, stop: Stop) -> None:
     """Prepare, train or take over a training, evaluate, report; what an earlier process has done of it stays."""
     if folder.read("results"):
@@ -133,9 +103,17 @@ def compute(folder: RunFolder, stop: Stop) -> None:
     beat = Heartbeat(folder)
     data = build.build_data(config, build.build_index(config), lambda done, total: beat())
     write_data(folder, data, config.data.root)
-    if not (folder.read("training") and find_best_weights(folder)):
+    if folder.read("training") and find_best_weights(folder) is None:
+        forget_training(folder)
+    if not folder.read("training"):
         obtain_training(folder, config, data, device, stop)
     report(folder, config, data, device)
+
+
+def forget_training(folder: RunFolder) -> None:
+    """Its best weights are lost: nothing may say any more that it is done, or go on with it."""
+    (folder.path / "training.json").unlink(missing_ok=True)
+    remove_states(folder.states)
 
 
 def obtain_training(folder: RunFolder, config: RunConfig, data: PreparedData, device: torch.device, stop: Stop) -> None:
@@ -266,7 +244,7 @@ def train(
     with stop.between_steps():
         try:
             for record in trainer.fit():
-                if record.is_best:
+                if record.is_best and record.epoch not in keeper.settled:
                     save_best(folder, config, data, model, record)
                 keeper.note(record)
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in record.metrics.items())

@@ -73,8 +73,10 @@ def first_line(error: Exception) -> str:
 
     Of a connection that was not made, what the system says of it, without the layers of libraries around that.
     """
-    if (is_unanswered(error) or isinstance(error, OSError)) and (found := SYSTEM_ERROR.search(str(error))):
+    if is_unanswered(error) and (found := SYSTEM_ERROR.search(str(error))):
         return found[1].strip()
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return without_credentials(str(error) or type(error).__name__).strip().split("\n", 1)[0][:500]
 
 

@@ -1,14 +1,19 @@
 """Plans of the small ablation, and finished runs of them without training."""
 
+import io
 import platform
 
 import pytest
+from rich.console import Console
 
 from segcore import build
 from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
 from segcore.execution.attempts import start_attempt
 from segcore.execution.pace import Sizes
+from segcore.execution.planning import Lookup
+from segcore.execution.request import Request
+from segcore.execution.session import Session
 from segcore.plan import Facts, expand
 
 SIZES = Sizes(train=100, validation=20, test=40)
@@ -55,3 +60,21 @@ def finish():
         return folder
 
     return write
+
+
+def facts_of_session(config):
+    half = config.trainer.precision == "float16"
+    return Facts("data", "float16" if half else "float32", "needs CUDA" if half else None)
+
+
+@pytest.fixture
+def make_session(write_ablation, monkeypatch, tmp_path):
+    """A function that makes a session for an ablation; its runs lie below the test's own folder."""
+    monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
+
+    def make(rerun=False, **changes):
+        plan = expand(load_ablation(write_ablation(**changes)), facts_of_session)
+        console = Console(file=io.StringIO(), width=200)
+        return Session(Request(files=[], rerun=rerun), [plan], Lookup(), console)
+
+    return make

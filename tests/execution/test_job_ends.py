@@ -15,9 +15,9 @@ from segcore.ablation import load_ablation
 from segcore.execution import folder as folders
 from segcore.execution import jobs, launching
 from segcore.execution.attempts import start_attempt
+from segcore.execution.failures import describe_failure
 from segcore.execution.jobs import Job
 from segcore.execution.launching import stop
-from segcore.execution.worker import describe_failure
 from segcore.plan import Facts, expand
 
 HANG = "import faulthandler, signal, time; faulthandler.register(signal.SIGUSR1); time.sleep(60)"
@@ -100,8 +100,22 @@ Thread 0x00007f02 [python] (most recent call first):
 """
 
 
+def test_the_answer_of_a_process_that_hangs_is_no_sign_of_life(run):
+    execution = run.config.execution.model_copy(update={"timeout_minutes": 1 / 60})
+    job = start(replace(run, config=run.config.model_copy(update={"execution": execution})), HANG)
+    asked = None
+    while not job.check():
+        job.end_if_hung()
+        asked = asked or job.life.asked
+        time.sleep(0.02)
+    assert job.process.returncode == -signal.SIGKILL
+    assert "(most recent call first)" in job.folder.log.read_text()
+    assert job.life.asked == asked is not None
+
+
 def test_the_place_of_a_hang_is_the_last_that_its_log_tells(run, monkeypatch):
-    job = start(run, f"print({TRACE!r}, flush=True); import time; time.sleep(60)")
+    answer = f"lambda *_: print({TRACE!r}, flush=True)"
+    job = start(run, f"import signal, time; signal.signal(signal.SIGUSR1, {answer}); time.sleep(60)")
     follow(job)
     assert job.folder.reason.endswith(
         "; it was in mmap.py, line 75, in read, called from segcore/trainer.py, line 120, in train_epoch"

@@ -1,5 +1,6 @@
 """What a training goes on from: its newest state, and the best weights that belong to it."""
 
+import errno
 import logging
 from types import SimpleNamespace
 
@@ -97,6 +98,38 @@ def test_without_its_best_weights_a_training_begins_anew(make_keeper, is_missing
         keeper.resume()
     assert (keeper.trainer.epoch, keeper.trainer.best_dice) == (1, float("-inf"))
     assert "the training begins anew" in caplog.text
+    # Cut short before its first state, with the first epoch's weights: the next process does not mix old and new.
+    keep_weights(keeper.folder, 1, 0.5)
+    third = make_keeper()
+    third.resume()
+    assert (third.trainer.epoch, third.trainer.best_dice) == (1, float("-inf"))
+
+
+def test_storage_that_errs_for_a_moment_costs_neither_weights_nor_states(make_keeper, monkeypatch):
+    before = make_keeper(epoch=3, best_dice=0.6)
+    before.save()
+    note_epochs(before, 0.5, 0.6)
+
+    def fail(*arguments, **options):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.safe_open", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            make_keeper().resume()
+    keeper = make_keeper()
+    keeper.resume()
+    assert (keeper.trainer.epoch, keeper.trainer.best_dice) == (3, 0.6)
+
+
+def test_epochs_that_are_computed_again_do_not_replace_the_weights_that_are_kept(make_keeper):
+    before = make_keeper(epoch=3, best_dice=0.6)
+    before.save()
+    note_epochs(before, 0.5, 0.6, 0.8, 0.7)
+    keeper = make_keeper()
+    assert keeper.settled == set()
+    keeper.resume()
+    assert keeper.settled == {1, 2, 3, 4}
 
 
 def test_a_damaged_state_does_not_count_as_one_of_the_two_that_are_kept(make_keeper):

@@ -1,8 +1,6 @@
-import io
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from segcore.ablation import load_ablation
 from segcore.errors import UserError
@@ -12,31 +10,12 @@ from segcore.execution.attempts import mark_of, start_attempt
 from segcore.execution.claims import Claims
 from segcore.execution.folder import folder_of, make_runs_folder
 from segcore.execution.local import Refusal
-from segcore.execution.notices import notices_of_earlier
 from segcore.execution.planning import Lookup, find_runs_to_do, make_plans
 from segcore.execution.request import Request
-from segcore.execution.session import Session
 from segcore.execution.standing import standing_runs
-from segcore.plan import Facts, expand
+from segcore.plan import expand
 from segcore.tracking.noted import read_noted
-
-
-def facts(config):
-    half = config.trainer.precision == "float16"
-    return Facts("data", "float16" if half else "float32", "needs CUDA" if half else None)
-
-
-@pytest.fixture
-def make_session(write_ablation, monkeypatch, tmp_path):
-    """A function that makes a session for an ablation; its runs lie below the test's own folder."""
-    monkeypatch.setattr(folders, "RUNS", tmp_path / "runs")
-
-    def make(rerun=False, **changes):
-        plan = expand(load_ablation(write_ablation(**changes)), facts)
-        console = Console(file=io.StringIO(), width=200)
-        return Session(Request(files=[], rerun=rerun), [plan], Lookup(), console)
-
-    return make
+from tests.execution.conftest import facts_of_session as facts
 
 
 def attempt_of(run):
@@ -101,6 +80,16 @@ def test_a_run_that_another_call_ended_meanwhile_is_settled(make_session, state)
     claim.release()
 
 
+def test_a_run_that_was_begun_here_and_finished_by_another_call_is_settled(make_session):
+    session = make_session()
+    run = session.to_do[0]
+    session.claim(run).release()  # and this process was held up until another had it
+    folder_of(run).set_state("finished")
+    before = attempt_of(run)
+    assert session.claim(run) == Refusal.settled
+    assert (attempt_of(run), session.settled) == (before, {run.fingerprint})
+
+
 def test_a_run_that_finished_before_its_mark_was_taken_is_settled(make_session):
     session = make_session()
     run = session.to_do[0]
@@ -128,51 +117,6 @@ def test_a_rerun_sets_the_older_training_aside(make_session, monkeypatch):
     session.claim(run).release()
     assert attempt_of(run) != before
     assert folder_of(run).read("run")["trained_since"] == session.started
-
-
-def test_a_rerun_that_was_cut_short_goes_on_without_the_option(make_session):
-    first, second = make_session().to_do[:2]
-    for run in (first, second):
-        start_attempt(run, "float32").set_state("finished")
-    before = attempt_of(second)
-    session = make_session(rerun=True)
-    session.ask_anew()
-    session.claim(first).release()  # begun, and finished; the call ends before it comes to the second
-    folder_of(first).set_state("finished")
-    later = make_session()
-    assert first not in later.to_do and second in later.to_do
-    assert notices_of_earlier(later.plans, later.to_do) == [
-        f"{second.name}: trained anew, as an earlier --rerun has asked"
-    ]
-    later.claim(second).release()
-    assert attempt_of(second) != before
-    assert folder_of(second).read("run")["trained_since"] >= session.started
-    folder_of(second).set_state("finished")
-    session = make_session()
-    assert notices_of_earlier(session.plans, session.to_do) == []
-    assert second not in make_session().to_do
-
-
-def test_a_rerun_that_was_cut_short_does_not_go_on_with_what_was_there_before(make_session):
-    run = make_session().to_do[0]
-    start_attempt(run, "float32").set_state("interrupted", "stopped by a signal")
-    before = attempt_of(run)
-    make_session(rerun=True).ask_anew()
-    later = make_session()
-    later.claim(run).release()
-    assert attempt_of(run) != before
-    assert "goes on" not in later.console.file.getvalue()
-
-
-def test_a_rerun_asks_nothing_of_a_run_that_another_call_is_at_work_on(make_session):
-    session = make_session(rerun=True)
-    run = session.to_do[0]
-    claim = Claims().take(folder_of(run))
-    start_attempt(run, "float32").set_state("running")
-    session.ask_anew()
-    claim.release()
-    session = make_session()
-    assert notices_of_earlier(session.plans, session.to_do) == []
 
 
 def test_a_run_that_another_process_has_is_left_alone(make_session):
