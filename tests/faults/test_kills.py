@@ -100,7 +100,8 @@ def test_best_weights_that_are_damaged_in_the_middle_of_a_training_begin_it_anew
     world = make_world(settings={"execution": {"checkpoint_seconds": 0.0}})
     call = world.start("--retries", "0")
     assert world.wait_for_worker(call)
-    while not (world.run_folder() / "epochs.jsonl").exists():
+    epochs = world.run_folder() / "epochs.jsonl"
+    while not epochs.exists() or not epochs.read_text().endswith("\n"):  # it is there a moment before its first line
         time.sleep(0.005)
     os.kill(world.worker(), signal.SIGKILL)
     assert call.wait(60) == 1
