@@ -97,7 +97,8 @@ def measure() -> None:
         start, start_cpu, start_server = time.perf_counter(), time.process_time(), server_seconds()
         results = load_results(make_client(), NAME)
         seconds.append(time.perf_counter() - start)
-        computed, served = time.process_time() - start_cpu, server_seconds() - start_server
+        computed, now = time.process_time() - start_cpu, server_seconds()
+        served = sum(seconds - start_server.get(number, 0.0) for number, seconds in now.items())
         print(f"{seconds[-1]:.1f} s; computed: this process {computed:.1f} s, the server {served:.1f} s", flush=True)
     assert not results.notes, results.notes
     print(
@@ -106,10 +107,10 @@ def measure() -> None:
     )
 
 
-def server_seconds() -> float:
-    """How long the processes that this one started have computed, in all."""
-    times = [process.cpu_times() for process in psutil.Process().children(recursive=True)]
-    return float(sum(time.user + time.system for time in times))
+def server_seconds() -> dict[int, float]:
+    """How long each process that this one started has computed, by its number; those that have ended are left out."""
+    times = {process.pid: process.cpu_times() for process in psutil.Process().children(recursive=True)}
+    return {number: float(time.user + time.system) for number, time in times.items()}
 
 
 @contextlib.contextmanager
