@@ -136,7 +136,7 @@ def read_pace(folder: RunFolder) -> tuple[Kind, Pace] | None:
     # Settings that are damaged or gone, too.
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, RecursionError, YAMLError):
         return None
-    if not rest >= 0:  # the training was another run's
+    if not rest >= 0 or not min(sizes.train, sizes.validation, sizes.test) > 0:  # of another run; of a damaged file
         return None
     validation = max(0.0, train_seconds - training) / len(epochs) / sizes.validation
     # The folder does not tell testing from the rest; the validation of an epoch is much the same work.

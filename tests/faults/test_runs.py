@@ -100,7 +100,7 @@ def test_a_full_disk_ends_a_run_with_advice_and_the_same_command_goes_on(make_wo
     with small_disk(world.folder / "runs", megabytes=40) as disk:
         assert world.call() == 1
         assert "no space left" in world.output
-        assert "free some, and give the same command again" in world.output
+        assert "free some; the same command goes on" in world.output
         assert "Traceback" not in world.output
         subprocess.run(["mount", "-o", "remount,size=2000m", str(disk)], check=True)
         assert world.call() == 0
