@@ -14,11 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from segcore.errors import UserError
+from segcore.errors import PASSING_ERRORS, UserError, is_out_of_memory
 
 CHECKSUM = "checksum"
-# What a moment later may be otherwise.
-PASSING_ERRORS = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.ENOMEM)
 
 
 def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> None:
@@ -98,8 +96,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def may_pass(error: BaseException | None) -> bool:
     """Whether an error of reading says nothing of the file: storage that errs for a moment, memory that is short."""
-    no_memory = isinstance(error, MemoryError) or "allocate memory" in str(error)
-    return no_memory or (isinstance(error, OSError) and error.errno in PASSING_ERRORS)
+    return is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in PASSING_ERRORS)
 
 
 def update_metadata(path: Path, changes: Mapping[str, Any]) -> None:

@@ -124,8 +124,8 @@ def test_a_reason_tells_no_credential():
 @pytest.mark.parametrize("piece", ["http://", ":/a", "token", "x:", "PASSWORD_"])
 def test_a_line_of_any_length_is_looked_through(piece):
     line = piece * 5_000  # it would take minutes, were a pattern quadratic
-    assert len(without_credentials(line)) <= len(line)
-    assert has_credential(line) in (True, False)
+    assert without_credentials(line) == line
+    assert not has_credential(line)
 
 
 def test_a_diff_without_credentials_stays_as_it_is():

@@ -5,7 +5,7 @@ import re
 
 import torch
 
-from segcore.errors import UserError
+from segcore.errors import UserError, is_out_of_memory
 
 OUT_OF_GPU_MEMORY = re.compile(r"CUDA error: out of memory|CU(?:BLAS|DNN|SOLVER|SPARSE)_STATUS_ALLOC_FAILED")
 
@@ -29,8 +29,3 @@ def describe_failure(error: Exception) -> tuple[str, bool]:
 def is_out_of_gpu_memory(error: Exception) -> bool:
     """Whether the GPU had no memory left; its libraries, and a context that is made, say so in a text alone."""
     return isinstance(error, torch.cuda.OutOfMemoryError) or bool(OUT_OF_GPU_MEMORY.search(str(error)))
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the system gave no memory; PyTorch says so of a CPU in a text alone."""
-    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)

@@ -23,7 +23,6 @@
 """
 
 import contextlib
-import errno
 import json
 import os
 import tempfile
@@ -37,7 +36,7 @@ import yaml
 
 from segcore.config import RunConfig, flatten
 from segcore.credentials import clean_reason
-from segcore.errors import UserError
+from segcore.errors import PASSING_ERRORS, UserError
 from segcore.plan import Run
 from segcore.stored_settings import parse_stored
 
@@ -53,8 +52,7 @@ REPRODUCTIONS = "reproductions"
 # Written once a second, and worth nothing afterwards.
 PASSING = "progress.json"
 
-# What a moment later may be otherwise, and what is waited for that, in seconds.
-PASSING_ERRORS = (errno.ESTALE, errno.EIO)
+# How long is waited for what a moment later may be otherwise, in seconds.
 PAUSES = (0.05, 0.2, 1.0)
 
 State = Literal["new", "running", "finished", "failed", "diverged", "interrupted", "lost", "missing"]

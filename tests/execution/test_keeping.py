@@ -49,14 +49,20 @@ def note_epochs(keeper, *dice):
     keep_weights(keeper.folder, dice.index(best) + 1, best)
 
 
+def cut_short(make_keeper, *dice):
+    """The keeper of a process that kept a state at the start of epoch 3, and was killed after these epochs."""
+    before = make_keeper(epoch=3, best_dice=0.6)
+    before.save()
+    note_epochs(before, *dice)
+    return before
+
+
 def keep_weights(folder, epoch, dice):
     save_checkpoint(folder.checkpoint, nn.Linear(1, 1), {"settings": {}, "epoch": epoch, "val/dice_per_image": dice})
 
 
 def test_weights_of_an_epoch_that_is_computed_again_stay_unless_a_later_one_is_better(make_keeper):
-    before = make_keeper(epoch=3, best_dice=0.6)
-    before.save()
-    note_epochs(before, 0.5, 0.6, 0.8, 0.7)
+    cut_short(make_keeper, 0.5, 0.6, 0.8, 0.7)
     keeper = make_keeper()
     keeper.resume()
     # Epochs 3 and 4 come again, and on a GPU with other last bits: 0.8 is what a later epoch has to surpass.
@@ -64,9 +70,7 @@ def test_weights_of_an_epoch_that_is_computed_again_stay_unless_a_later_one_is_b
 
 
 def test_weights_of_an_epoch_that_nobody_has_noted_are_chosen_again(make_keeper):
-    before = make_keeper(epoch=3, best_dice=0.6)
-    before.save()
-    note_epochs(before, 0.5, 0.6)
+    before = cut_short(make_keeper, 0.5, 0.6)
     keep_weights(before.folder, 3, 0.8)  # and the process was killed before it could note the epoch
     keeper = make_keeper()
     keeper.resume()
@@ -86,9 +90,7 @@ def test_a_training_that_was_begun_anew_and_cut_short_does_not_mistake_older_epo
 
 @pytest.mark.parametrize("is_missing", [True, False])
 def test_without_its_best_weights_a_training_begins_anew(make_keeper, is_missing, caplog):
-    before = make_keeper(epoch=3, best_dice=0.6)
-    before.save()
-    note_epochs(before, 0.5, 0.6)
+    before = cut_short(make_keeper, 0.5, 0.6)
     if is_missing:
         before.folder.checkpoint.unlink()
     else:
@@ -106,9 +108,7 @@ def test_without_its_best_weights_a_training_begins_anew(make_keeper, is_missing
 
 
 def test_storage_that_errs_for_a_moment_costs_neither_weights_nor_states(make_keeper, monkeypatch):
-    before = make_keeper(epoch=3, best_dice=0.6)
-    before.save()
-    note_epochs(before, 0.5, 0.6)
+    cut_short(make_keeper, 0.5, 0.6)
 
     def fail(*arguments, **options):
         raise OSError(errno.EIO, "Input/output error")
@@ -123,9 +123,7 @@ def test_storage_that_errs_for_a_moment_costs_neither_weights_nor_states(make_ke
 
 
 def test_epochs_that_are_computed_again_do_not_replace_the_weights_that_are_kept(make_keeper):
-    before = make_keeper(epoch=3, best_dice=0.6)
-    before.save()
-    note_epochs(before, 0.5, 0.6, 0.8, 0.7)
+    cut_short(make_keeper, 0.5, 0.6, 0.8, 0.7)
     keeper = make_keeper()
     assert keeper.settled == set()
     keeper.resume()

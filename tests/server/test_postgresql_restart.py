@@ -87,6 +87,12 @@ def deliver_through_restarts(server, place, name, times, generator):
     check(MlflowClient(server.address), name)
 
 
+def count_shutdowns(server):
+    """How often the database was told to stop, as its log says."""
+    said = server.database.log.read_text()
+    return said.count("received immediate shutdown request") + said.count("received fast shutdown request")
+
+
 def test_nothing_is_lost_or_doubled_while_postgresql_restarts(server, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     deliver_through_restarts(server, tmp_path, "restarts", 4, random.Random(0))
@@ -101,5 +107,7 @@ def test_nothing_is_lost_or_doubled_while_postgresql_restarts(server, tmp_path, 
 @pytest.mark.faults
 def test_fifty_restarts(server, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    before = count_shutdowns(server)
     for turn in range(10):
         deliver_through_restarts(server, tmp_path / str(turn), f"restarts{turn}", 5, random.Random(turn))
+    assert count_shutdowns(server) - before == 50
