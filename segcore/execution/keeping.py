@@ -144,10 +144,19 @@ class Keeper:
         # numbers to the last bit must not bring other weights than those that the epoch's line tells of.
         if "metrics" in best:
             self.note(EpochRecord(best["epoch"], best["metrics"], is_best=True))
-        self.settled = set(self.noted)
+        # Else they are of a training that began anew, which has not come again to where the lines end.
+        if best and best.get("epoch") == find_best_epoch(self.folder):
+            self.settled = set(self.noted)
         if best.get("epoch") in self.noted:
             self.trainer.best_dice = max(self.trainer.best_dice, best["val/dice_per_image"])
         log.info("the training goes on in epoch %d after %d steps", self.trainer.epoch, self.trainer.step)
+
+
+def find_best_epoch(folder: RunFolder) -> int | None:
+    """The epoch whose weights are the best by the epochs' lines; None where there is none."""
+    scores = {line.get("epoch"): line.get("metrics", {}).get("val/dice_per_image") for line in folder.lines("epochs")}
+    known = {epoch: score for epoch, score in scores.items() if epoch is not None and score is not None}
+    return max(known, key=lambda epoch: (known[epoch], -epoch), default=None)
 
 
 def find_best_weights(folder: RunFolder) -> dict[str, Any] | None:
