@@ -116,6 +116,32 @@ def test_best_weights_that_are_damaged_in_the_middle_of_a_training_begin_it_anew
 
 
 @pytest.mark.faults
+def test_a_training_that_began_anew_is_killed_again_and_brings_the_same_weights(make_world):
+    """Each epoch is better than the one before here, so that the weights of an early one would be seen."""
+    settings = {"data": {"synthetic_images": 120, "image_size": 64}, "trainer": {"epochs": 6}}
+    peaceful = make_world(settings=settings)
+    assert peaceful.call() == 0
+    world = make_world(settings={**settings, "execution": {"checkpoint_seconds": 0.0}})
+    for lines, damages in ((4, True), (4, False)):
+        call = world.start("--retries", "0")
+        assert world.wait_for_worker(call)
+        log, epochs = world.run_folder() / "log.txt", world.run_folder() / "epochs.jsonl"
+        while not (epochs.exists() and epochs.read_text().count("\n") >= lines):
+            time.sleep(0.005)
+        while not damages and "epoch 2 of 6" not in log.read_text().partition("begins anew")[2]:
+            time.sleep(0.005)
+        os.kill(world.worker(), signal.SIGKILL)
+        assert call.wait(60) == 1
+        if damages:
+            best = world.run_folder() / "best.safetensors"
+            os.truncate(best, best.stat().st_size // 2)
+    assert world.call() == 0
+    assert "the training goes on" in (world.run_folder() / "log.txt").read_text().partition("begins anew")[2]
+    assert world.numbers() == peaceful.numbers()
+    assert_whole(world, epochs=6)
+
+
+@pytest.mark.faults
 def test_best_weights_that_are_damaged_after_the_training_bring_it_back(make_world, undisturbed):
     world = make_world()
     call = world.start("--retries", "0")
