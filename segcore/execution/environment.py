@@ -2,7 +2,11 @@
 
 import importlib.metadata
 import platform
+import re
 import subprocess
+import sys
+import sysconfig
+from importlib.metadata import DistributionFinder, MetadataPathFinder
 from pathlib import Path
 
 import torch
@@ -71,6 +75,20 @@ def processor_name() -> str:
 
 
 def installed_packages() -> str:
-    """Every installed distribution as `name==version`, a line each, sorted."""
-    pairs = {f"{item.metadata['Name']}=={item.version}" for item in importlib.metadata.distributions()}
-    return "\n".join(sorted(pairs, key=str.lower)) + "\n"
+    """Every installed distribution as `name==version`, a line each, sorted; of two of a name the one that is imported.
+
+    What a package brings along for itself is not installed: importing setuptools or ray puts a folder of its own on
+    the search path, and what is installed would depend on what was imported.
+    """
+    found: dict[str, str] = {}
+    folders = DistributionFinder.Context(path=[entry for entry in sys.path if not is_brought_along(entry)])
+    for item in MetadataPathFinder().find_distributions(folders):
+        name = item.metadata["Name"] or ""  # empty where an installation was cut short
+        found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), f"{name}=={item.version}")
+    return "\n".join(found[name] for name in sorted(found) if name) + "\n"
+
+
+def is_brought_along(entry: str) -> bool:
+    """Whether a folder of the search path lies inside an installed package."""
+    parents = Path(entry).resolve().parents
+    return any(Path(sysconfig.get_path(name)).resolve() in parents for name in ("purelib", "platlib"))

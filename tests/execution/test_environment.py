@@ -1,4 +1,5 @@
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -74,6 +75,35 @@ def test_packages_are_listed_once_each():
     lines = environment.installed_packages().splitlines()
     assert any(line.startswith("torch==") for line in lines)
     assert len(lines) == len(set(lines))
+
+
+def test_what_a_package_brings_along_is_not_installed(tmp_path, monkeypatch):
+    site = tmp_path / "site-packages"
+    for folder, name, version in (
+        (site, "wide_open", "2.0"),
+        (site, "", "cut-short"),
+        (site / "large" / "_vendor", "brought", "1.0"),
+        (tmp_path / "own", "Wide.Open", "1.0"),
+        (tmp_path / "own", "own", "3.0"),
+    ):
+        information = folder / f"{name or '~orch'}-{version}.dist-info"
+        information.mkdir(parents=True)
+        if name:
+            (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(site))
+    monkeypatch.setattr("sys.path", [str(site), str(tmp_path / "own"), str(site / "large" / "_vendor")])
+    assert environment.installed_packages() == "own==3.0\nwide_open==2.0\n"
+
+
+def test_what_was_imported_does_not_change_what_is_installed():
+    code = (
+        "from segcore.execution.environment import installed_packages as packages\n"
+        "before = packages()\n"
+        "import setuptools, ray, mlflow, torch.utils.cpp_extension\n"
+        "print(before == packages(), before.count('torch=='))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "1"]
 
 
 def test_where_a_package_was_installed_from_is_not_told(tmp_path, monkeypatch):
