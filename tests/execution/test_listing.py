@@ -87,3 +87,7 @@ def test_a_bare_name_is_a_file_of_the_experiments(folder, write_ablation):
         find_file("small_rate")
     with pytest.raises(UserError, match=r"elsewhere/Small_rates.yaml: there is no such file; did you mean small_rates"):
         find_file("elsewhere/Small_rates.yaml")
+    with pytest.raises(UserError, match=f"{folder}: is a folder, and not an ablation file"):
+        find_file(str(folder))
+    with pytest.raises(UserError, match=r"optimizer.lr: there is no such file; .* value: optimizer.lr=VALUE"):
+        find_file("optimizer.lr")

@@ -76,6 +76,16 @@ def test_folders_that_do_not_tell_are_passed_over(make_plan, finish):
     assert read_paces().finished == {}
 
 
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_damaged_number_of_images_tells_nothing(make_plan, finish, part, size):
+    run = make_plan().runs[0]
+    finish(run)
+    data = folder_of(run).read("data")
+    folder_of(run).write("data", data | {"sizes": data["sizes"] | {part: size}})
+    assert read_pace(folder_of(run)) is None
+
+
 def test_measurements_are_kept_and_finished_runs_go_first(make_plan, finish):
     first, second, *_ = make_plan().runs
     kind = kind_of(first.config)

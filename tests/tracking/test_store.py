@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from segcore.errors import UserError
-from segcore.tracking.store import ExperimentInfo, ensure_experiment, prepare_store, shown_uri, tracking_uri
+from segcore.tracking.store import ExperimentInfo, ensure_experiment, first_line, prepare_store, shown_uri, tracking_uri
 from segcore.tracking.view import CURVES, VIEW_TAG
 
 
@@ -30,6 +30,21 @@ def test_the_environment_moves_the_store(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@tracking.example:5000")
     assert tracking_uri() == "http://user:secret@tracking.example:5000"
     assert shown_uri() == "http://tracking.example:5000"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "mlflow.db"), "mlflow.db: No space left on device"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("what a library said\nin two lines"), "what a library said"),
+        (ValueError(), "ValueError"),
+        (ValueError("user:secret@tracking.example:5000 is full\nby itself"), "tracking.example:5000 is full"),
+    ],
+)
+def test_an_error_is_told_in_a_line_without_credentials(monkeypatch, error, line):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@tracking.example:5000")
+    assert first_line(error) == line
 
 
 def test_an_existing_database_is_used_as_it_is(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
