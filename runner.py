@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from segcore.credentials import with_server
 from segcore.errors import UserError
 from segcore.execution.request import Launcher, Request, make_request, require_alone, require_files, require_nothing
 from segcore.execution.variables import start_anew
@@ -101,7 +102,7 @@ def in_words(act: Callable[[], int]) -> int:
         print(f"{error.filename or 'the system'}: {error.strerror}; what is finished is kept", file=sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
-        print(f"interrupted; to go on from what is saved: {command_to_go_on()}", file=sys.stderr)
+        print(f"interrupted; to go on from what is saved{after_rerun()}: {command_to_go_on()}", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -152,8 +153,12 @@ def clear(console: Console, dry_run: bool) -> int:
 
 def command_to_go_on() -> str:
     """This call's command; without --rerun, which would begin anew what has just been begun."""
-    command = shlex.join(["python", *(argument for argument in sys.argv if argument != "--rerun")])
-    return f"{command}   (with --rerun again, all runs begin anew)" if "--rerun" in sys.argv else command
+    return with_server(shlex.join(["python", *(argument for argument in sys.argv if argument != "--rerun")]))
+
+
+def after_rerun() -> str:
+    """What to know where the command that goes on is not the one that was given."""
+    return " (with --rerun again, all runs begin anew)" if "--rerun" in sys.argv else ""
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:

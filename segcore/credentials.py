@@ -3,7 +3,9 @@
 A line too many that is left out costs a line of a diff; one too few costs a password.  So this errs to the first side.
 """
 
+import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from functools import cache
@@ -37,6 +39,7 @@ KEY_OF_ADDRESS = re.compile(
 NAMED = re.compile(
     r"(?:passw(?:or)?d|passwd|passphrase|\bpwd\b|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|"
     r"private[_-]?key|credential|authorization)[\w-]{0,40}[\"'\]]{0,4}\s{0,20}(?::=|=>|[:=])\s{0,20}"
+    r"(?:(?:Bearer|Basic|Digest|Negotiate|Token)[ ]{1,9})?"
     r"(?:[rbuf]{0,2}[\"'][^\"']{1,300}[\"']?|[^\s\"'(\[{,;]{1,300}(?![^\s]{0,300}[(\[]))",
     re.IGNORECASE,
 )
@@ -57,9 +60,20 @@ def without_credentials(text: str) -> str:
     return KEY_OF_ADDRESS.sub(rf"\1{LEFT_OUT}", without_users)
 
 
+def with_server(command: str) -> str:
+    """A command that a user is told to give, with the MLFLOW_TRACKING_URI of this call before it, if there is one.
+
+    Three dots stand for an address with a password or a key in it.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        return command
+    return f"MLFLOW_TRACKING_URI={shlex.quote(uri) if without_credentials(uri) == uri else '...'} {command}"
+
+
 def clean_reason(reason: str) -> str:
     """The reason of an end, which may be any error's text, with what looks like a credential left out of it."""
-    for kind in (NAMED, SAID, FORMATS):
+    for kind in (SAID, FORMATS, NAMED):
         reason = kind.sub(LEFT_OUT, reason)
     reason = without_credentials(reason)
     return LEFT_OUT if any(found_by(reason)) else reason

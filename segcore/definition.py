@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from segcore.config import Problems, flatten, setting_keys
+from segcore.credentials import without_credentials
 from segcore.wording import NAMES, explain, nearest
 
 # Every metric that a hypothesis may name, and which direction is better.
@@ -199,6 +200,9 @@ def check_definition(definition: Definition, source: str, problems: Problems) ->
         if not any(in_factor(key, [factor]) for key in keys):
             problems.add(source, f"factor = {factor!r} is no setting and no group of settings{nearest(factor, keys)}")
     for arm, settings in definition.arms.items():
+        if without_credentials(arm) != arm:
+            message = f"arms: {arm!r} is written with a user name or a key of an address; these are left out of what "
+            problems.add(source, message + "goes to MLflow, where the arm would not be found again: rename it")
         for key in flatten(settings):
             if key in keys and not in_factor(key, definition.factors):
                 message = f"arms.{arm}: {key} is outside the factor {definition.factor!r}; arms may differ only in "

@@ -180,6 +180,7 @@ def test_wrong_arms_and_a_wrong_claim_are_both_told(write_ablation, arms):
         ({"tittle": "x"}, "tittle is not known here; did you mean title?"),
         ({"factor": "optimizer.rate"}, "factor = 'optimizer.rate' is no setting"),
         ({"arms": {}}, "at least 1 item"),
+        ({"arms": {"s3://me@bucket": {}, "b": {}}}, "arms: 's3://bucket' is written with a user name or a key"),
         ({"arms": {"a": {"model.name": "unet"}, "b": {}}}, "arms.a: model.name is outside the factor 'optimizer.lr'"),
         ({"seeds": []}, "at least 1 item"),
         ({"seeds": [-1]}, "greater than or equal to 0"),

@@ -118,6 +118,12 @@ def test_a_reason_tells_no_credential():
     assert clean_reason("KeyError: password='hunter2' in line 3") == f"KeyError: {LEFT_OUT} in line 3"
     assert clean_reason("it said AKIAIOSFODNN7ABCDEFG") == LEFT_OUT
     assert clean_reason("no answer from https://me@host") == "no answer from https://host"
+    sent = ("Authorization: Bearer", "authorization: Basic", "token: Bearer", "{'Authorization': 'Digest", "Bearer")
+    for said in sent:
+        cleaned = clean_reason(f"401: sent {said} abcdefghijklmnop1234")
+        assert cleaned.startswith("401: sent ")
+        assert LEFT_OUT in cleaned
+        assert "abcdef" not in cleaned
     assert clean_reason("loss is nan in epoch 2") == "loss is nan in epoch 2"
 
 

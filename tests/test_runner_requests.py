@@ -131,6 +131,19 @@ def test_a_run_is_reproduced_here_not_on_a_cluster():
 
 def test_an_interrupted_rerun_says_how_to_go_on_with_what_was_begun(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["runner.py", "my file.yaml", "--rerun"])
-    assert runner.command_to_go_on() == "python runner.py 'my file.yaml'   (with --rerun again, all runs begin anew)"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert runner.command_to_go_on() == "python runner.py 'my file.yaml'"
+    assert runner.after_rerun() == " (with --rerun again, all runs begin anew)"
     monkeypatch.setattr(sys, "argv", ["runner.py", "loss"])
     assert runner.command_to_go_on() == "python runner.py loss"
+    assert runner.after_rerun() == ""
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [("http://127.0.0.1:5000", "http://127.0.0.1:5000"), ("http://me:hunter2@host", "...")],
+)
+def test_the_command_to_go_on_reaches_the_same_server(monkeypatch, uri, shown):
+    monkeypatch.setattr(sys, "argv", ["runner.py", "loss"])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert runner.command_to_go_on() == f"MLFLOW_TRACKING_URI={shown} python runner.py loss"

@@ -110,7 +110,7 @@ def describe_experiment(ablation: Ablation) -> tracking.ExperimentInfo:
     text = [plain_markdown(f"{definition.title}: {definition.question}"), f"{section}Factor: {factor}."]
     if claims:
         text.append("Claims:\n" + "\n".join(claims))
-    description = "\n\n".join(text)
+    description = without_credentials("\n\n".join(text))
     return tracking.ExperimentInfo(
         ablation.experiment, description, without_credentials(definition.model_dump_json()), time.time()
     )

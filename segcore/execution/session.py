@@ -144,7 +144,9 @@ class Session:
 
     def say(self, message: str) -> None:
         """Tell the user something that is no failure but wants to be known."""
-        self.console.print(message, style="yellow", markup=False)
+        for line in message.splitlines():
+            # A command is for copying: the terminal breaks it, and nobody else.
+            self.console.print(line, style="yellow", markup=False, soft_wrap="python -m " in line)
 
     def feed(self, launcher: LocalLauncher | RayLauncher) -> None:
         """Run everything, with MLflow's feeder at work beside it."""

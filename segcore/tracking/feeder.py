@@ -5,6 +5,7 @@ import time
 
 from mlflow import MlflowClient
 
+from segcore.credentials import with_server
 from segcore.tracking.delivery import Delivery, deliver
 from segcore.tracking.folder import may_go_on, version
 from segcore.tracking.lease import DeliveredElsewhere
@@ -85,7 +86,9 @@ class Feeder(threading.Thread):
         reasons = self._undelivered(f"it was too slow: not done after {time.monotonic() - begin:.0f} s")
         messages = [f"MLflow did not take {_listed(names)}: {reason}" for reason, names in reasons.items()]
         if messages:
-            messages.append(f"Nothing is lost: it waits in the runs' folders. {COMMAND} delivers it, at any time.")
+            messages.append(
+                f"Nothing is lost: it waits in the runs' folders. At any time this delivers it:\n{with_server(COMMAND)}"
+            )
         return messages
 
     def _undelivered(self, otherwise: str) -> dict[str, list[str]]:
@@ -152,6 +155,7 @@ class Feeder(threading.Thread):
         except Exception as error:
             self._absence = error
             return not is_unanswered(error)
+        self._has_answered = True
         return True
 
     def _deliver(self, delivery: Delivery, delivered_version: object) -> bool:

@@ -81,7 +81,10 @@ def read_run(folder: Path) -> RunFiles | None:
         return _read_run(folder)
     except (ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise UserError(f"{folder}: its files are damaged ({said}); `runner.py --rerun` trains the run anew") from None
+        raise UserError(
+            f"{folder}: its files are damaged ({said}); the command of its ablation with --rerun --only ARM "
+            "trains it anew"
+        ) from None
 
 
 def _read_run(folder: Path) -> RunFiles | None:

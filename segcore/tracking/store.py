@@ -15,6 +15,7 @@ from mlflow.exceptions import InvalidUrlException, MlflowException
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from segcore import credentials
 from segcore.errors import UserError
 from segcore.leases import make_lease
 from segcore.tracking.view import VIEW_TAG, arms_link, arms_view, is_untouched
@@ -81,9 +82,9 @@ def first_line(error: Exception) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """The text without user name and password of `tracking_uri()`."""
+    """The text without user name and password of `tracking_uri()`, and of other addresses."""
     netloc = urlsplit(tracking_uri()).netloc
-    return text.replace(netloc, netloc.rpartition("@")[2]) if "@" in netloc else text
+    return credentials.without_credentials(text.replace(netloc, netloc.rpartition("@")[2]) if "@" in netloc else text)
 
 
 def prepare_store(experiments: Sequence[ExperimentInfo] = (), *, must_answer: bool = False) -> list[str]:
@@ -209,10 +210,11 @@ def ensure_experiment(experiment: ExperimentInfo, client: MlflowClient) -> str:
     view = found.tags.get(VIEW_TAG, "")
     # A user's own changes to the view stay.
     tags = {VIEW_TAG: view if view and not is_untouched(view) else arms_view(found.creation_time or 0)}
+    described = credentials.without_credentials(experiment.description)
     if _noted(found) <= experiment.noted:
         tags |= {
             "ablation": experiment.definition,
-            "mlflow.note.content": f"{experiment.description[:MAX_DESCRIPTION].rstrip()}\n\n{link}\n",
+            "mlflow.note.content": f"{described[:MAX_DESCRIPTION].rstrip()}\n\n{link}\n",
             NOTED_TAG: repr(experiment.noted),
         }
     for key, value in tags.items():

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from segcore import tracking
 from tests.deliverers import expected, histories, kill_some, start, write_runs
@@ -61,5 +62,7 @@ def test_a_server_that_comes_and_goes(project: Path, monkeypatch: pytest.MonkeyP
             time.sleep(seconds)
         time.sleep(2.0)
     with serve(project, port=port):
+        # A server that has just started takes seconds for its first answer, longer than a closing call waits.
+        MlflowClient().search_experiments(max_results=1)
         assert feeder.close(timeout_seconds=300) == []
         assert histories() == expected(12, 100)

@@ -53,6 +53,42 @@ def test_a_server_that_is_away_costs_only_delay(
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2]
 
 
+def test_a_server_that_is_back_at_the_end_gets_its_time(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No delivery has come to its end before, and the first takes longer than one that is away is waited for."""
+    monkeypatch.setattr(feeders, "AWAY_SECONDS", 0.2)
+    away, folder = [True], make_folder("f1")
+    folder.finish()
+
+    def deliver_slowly(*arguments: Any) -> bool:
+        if away:
+            raise ConnectionError("connection refused")
+        time.sleep(1)
+        return deliver(*arguments)
+
+    def ask(**_: Any) -> list[Any]:
+        if away:
+            raise ConnectionError("connection refused")
+        return []
+
+    feeder = Feeder(client, interval_seconds=0.05)
+    feeder.watch(folder.delivery(experiment))
+    with monkeypatch.context() as patch:
+        patch.setattr(feeders, "deliver", deliver_slowly)
+        patch.setattr(client, "search_experiments", ask)
+        feeder.start()
+        wait_until(lambda: feeder._absence)
+        time.sleep(0.3)
+        away.clear()
+        wait_until(lambda: not feeder._absence)
+        patch.undo()
+        patch.setattr(feeders, "deliver", deliver_slowly)
+        assert feeder.close() == []
+    [run] = client.search_runs([experiment])
+    assert run.info.status == "FINISHED"
+
+
 def test_a_run_that_goes_on_while_its_loss_is_delivered_is_followed_on(
     make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +133,7 @@ def test_what_could_not_be_delivered_is_said_at_the_end_and_delivered_later(
         feeder.watch(delivery)
         failed, comfort = feeder.close()
     assert failed.startswith("MLflow did not take lr 1e-3, seed 42: it does not answer at http://127.0.0.1:9 (")
-    assert "python -m segcore.tracking --deliver delivers it" in comfort
+    assert comfort.endswith("MLFLOW_TRACKING_URI=http://127.0.0.1:9 python -m segcore.tracking --deliver")
     later = Feeder()
     later.watch(folder.delivery(experiment))
     later.start()

@@ -47,6 +47,20 @@ def test_an_error_is_told_in_a_line_without_credentials(monkeypatch, error, line
     assert first_line(error) == line
 
 
+def test_a_password_behind_the_question_mark_is_shown_nowhere(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://127.0.0.1:1/mlflow?user=bob&password=hunter2")
+    assert shown_uri().startswith("postgresql+psycopg://127.0.0.1:1/mlflow?user=bob&password=[left out")
+    with pytest.raises(UserError) as error:
+        prepare_store()
+    assert "hunter2" not in str(error.value) + shown_uri()
+
+
+def test_a_description_that_was_noted_with_a_password_is_delivered_without(project: Path) -> None:
+    client = MlflowClient(tracking_uri())
+    number = ensure_experiment(info("kept", description="Does https://me:hunter2@host/data help?"), client)
+    assert client.get_experiment(number).tags["mlflow.note.content"].startswith("Does https://host/data help?")
+
+
 def test_an_existing_database_is_used_as_it_is(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ensure_experiment(info("kept"), MlflowClient(tracking_uri()))
     assert prepare_store() == []
