@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from mlflow import MlflowClient
 from rich.console import Console
 
 from analysis.definition import Definition, parse_definition
@@ -21,6 +22,7 @@ from analysis.terminal import show_outlooks, show_verdicts
 from analysis.untrained import describe_untrained, trivial_dice
 from analysis.verdicts import judge
 from segcore import tracking
+from segcore.execution import folder as folders
 from segcore.execution.attempts import UNFINISHED
 from segcore.execution.comparison import Match
 from segcore.execution.folder import folder_of
@@ -37,6 +39,7 @@ from segcore.execution.session import Session
 from segcore.execution.standing import is_finished as is_settled
 from segcore.execution.standing import seeds_after, standing_digest, standing_folder, standing_rows, standing_runs
 from segcore.execution.terminal import PRIMARY, results_tables
+from segcore.leases import make_lease
 from segcore.plan import Plan, Run, digest
 
 FINISHED, SOME_FAILED, INTERRUPTED = 0, 1, 130
@@ -162,20 +165,18 @@ def finished_runs(plan: Plan) -> tuple[pd.DataFrame, float | None]:
 
 
 def report(plan: Plan, console: Console) -> None:
-    """Keep the ablation's report in MLflow, unless nothing has changed since the last; a failure is told, no more."""
+    """Keep the ablation's report in MLflow, unless nothing has changed since the last; a failure is told, no more.
+
+    Of several calls that end at once one makes it, and the others find it made.
+    """
     experiment = plan.ablation.experiment
     try:
         client = tracking.tracking_client()
         source = digest([standing_digest(plan), code_of_analysis()])
         if not tracking.is_summary_of(experiment, source, client):
-            # Not at the top: its figures take seconds to import, and most calls have nothing new to report.
-            from analysis.report import write_report
-            from analysis.reporting.escape import prose_markdown
-
-            with console.status("writing the report"), tempfile.TemporaryDirectory() as place:
-                folder = Path(place) / "report"
-                sentences = map(prose_markdown, write_report(client, [experiment], folder, plan=plan.plan))
-                tracking.deliver_summary(experiment, folder, list(sentences), source, client)
+            with console.status("writing the report"), make_lease(folders.RUNS / f"report-{experiment}.lock"):
+                if not tracking.is_summary_of(experiment, source, client):
+                    write(experiment, plan.plan, source, client)
     # MLflow, its database and its artifact store raise errors of many kinds; the runs are finished all the same.
     except Exception as error:
         said = (str(error) or type(error).__name__).splitlines()[0]
@@ -184,6 +185,18 @@ def report(plan: Plan, console: Console) -> None:
         console.print(
             f"The report is in MLflow: run `report` of experiment {experiment}.", markup=False, highlight=False
         )
+
+
+def write(experiment: str, plan: str, source: str, client: MlflowClient) -> None:
+    """Make the report and deliver it.  plan: hash of the plan whose runs count.  source: see `deliver_summary`."""
+    # Not at the top: its figures take seconds to import, and most calls have nothing new to report.
+    from analysis.report import write_report
+    from analysis.reporting.escape import prose_markdown
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "report"
+        sentences = map(prose_markdown, write_report(client, [experiment], folder, plan=plan))
+        tracking.deliver_summary(experiment, folder, list(sentences), source, client)
 
 
 def code_of_analysis() -> str:

@@ -53,12 +53,23 @@ def deliver_summary(
     client.set_tag(run_id, "mlflow.note.content", text[:MAX_DESCRIPTION])
     client.set_tag(run_id, SOURCE_TAG, source)
     client.set_terminated(run_id)
-    return run_id
+    # Every process keeps the same one of them.
+    kept, *doubled = _find_all(client, found.experiment_id)
+    for other in doubled:
+        client.delete_run(other.info.run_id)
+    return str(kept.info.run_id)
 
 
 def _find(client: MlflowClient, experiment_id: str) -> Run | None:
-    """The newest report of an experiment."""
-    return next(iter(client.search_runs([experiment_id], f"tags.{SUMMARY} = 'true'", max_results=1)), None)
+    """The report of an experiment."""
+    found = _find_all(client, experiment_id)
+    return found[0] if found else None
+
+
+def _find_all(client: MlflowClient, experiment_id: str) -> list[Run]:
+    """All its reports, the one that stays first: calls on machines that share no folder may make two at once."""
+    found = client.search_runs([experiment_id], f"tags.{SUMMARY} = 'true'")
+    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
 def _remove_stale(repository: ArtifactRepository, report: Path, folder: str | None = None) -> None:

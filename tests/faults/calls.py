@@ -40,9 +40,13 @@ ABLATION = {
 
 @dataclass
 class World:
-    """A folder of its own with an ablation file, in which runner.py is called as a user does."""
+    """A folder of its own with an ablation file, in which runner.py is called as a user does.
+
+    has_report: whether the calls bring the report in MLflow up to date.
+    """
 
     folder: Path
+    has_report: bool = False
 
     def write(self, **changes: object) -> None:
         """The ablation file, with changes at its top level; settings are merged by group."""
@@ -64,7 +68,13 @@ class World:
         """A call that goes on in the background."""
         disturbed = self.folder / "disturbed.py"
         script = disturbed if disturbed.exists() else PROJECT / "runner.py"
-        command = [sys.executable, str(script), "faults.yaml", "--no-report", *arguments]
+        command = [
+            sys.executable,
+            str(script),
+            "faults.yaml",
+            *([] if self.has_report else ["--no-report"]),
+            *arguments,
+        ]
         variables = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
         with (self.folder / "calls.txt").open("ab") as output:
             return subprocess.Popen(
@@ -129,7 +139,14 @@ class World:
         return Counter(rows)
 
     def tracked_runs(self) -> list[tuple[str, str]]:
-        """Name and status of each MLflow run."""
+        """Name and status of each training in MLflow."""
+        return [run for run in self._active_runs() if run[0] != "report"]
+
+    def tracked_reports(self) -> int:
+        """How many reports MLflow holds."""
+        return sum(name == "report" for name, _ in self._active_runs())
+
+    def _active_runs(self) -> list[tuple[str, str]]:
         with sqlite3.connect(self.folder / "mlflow.db") as connection:
             return connection.execute("SELECT name, status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
 

@@ -87,6 +87,9 @@ def test_a_failure_stands_with_its_reason_and_its_log_in_mlflow(make_world, undi
     assert world.output.count("RuntimeError: planted here") >= 2  # tried twice
     found = tags(world)
     assert (found["state"], found["reason"]) == ("failed", "RuntimeError: planted here")
+    assert "RuntimeError: planted here" in found["log_tail"]
+    [log] = world.folder.glob("mlruns/*/*/artifacts/log.txt")
+    assert "Traceback" in log.read_text() and "planted here" in log.read_text()
     heal(world)
     assert world.call() == 0
     assert world.numbers() == undisturbed.numbers()
@@ -205,8 +208,11 @@ FOUR = {"arms": {f"lr {rate}": {"optimizer.lr": rate} for rate in (1e-3, 1e-4)},
 @pytest.mark.faults
 def test_two_calls_at_once_share_the_runs(make_world):
     world = make_world(**FOUR)
+    world.has_report = True
     calls = [world.start(), world.start()]
     assert [call.wait(240) for call in calls] == [0, 0]
+    assert world.output.count("The report is in MLflow") == 2
+    assert world.tracked_reports() == 1
     assert_whole(world, num_runs=4)
     assert "by another call" in world.output
     starts = [(path / "log.txt").read_text().count(" data: ") for path in world.run_folders()]

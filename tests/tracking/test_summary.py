@@ -49,6 +49,17 @@ def test_a_newer_report_takes_the_place_of_the_one_before(client: MlflowClient, 
     assert len(client.search_runs([experiment])) == 1
 
 
+def test_of_reports_that_two_made_at_once_one_stays(
+    client: MlflowClient, experiment: str, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = deliver_summary("lr_sweep", report, [], "source 1", client)
+    with monkeypatch.context() as patch:
+        patch.setattr("segcore.tracking.summary._find", lambda *_: None)  # neither has seen the other's
+        assert deliver_summary("lr_sweep", report, [], "source 1", client) == first
+    [run] = client.search_runs([experiment])
+    assert (run.info.run_id, is_summary_of("lr_sweep", "source 1", client)) == (first, True)
+
+
 def test_a_whole_report_of_the_same_source_is_known(client: MlflowClient, experiment: str, report: Path) -> None:
     assert not is_summary_of("lr_sweep", "source 1", client)
     assert not is_summary_of("absent", "source 1", client)
