@@ -1,9 +1,13 @@
 """torch.compile: when it pays, and a network that is compiled for batches of one size."""
 
+import importlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +64,31 @@ def compile_network(model: nn.Module, batch_size: int) -> Network:
 
     Both have the same weights.
     """
+    own_folder()
     compiled: Network = torch.compile(model, dynamic=False)
 
     def forward(images_N3HW: Tensor) -> Tensor:
         return compiled(images_N3HW) if len(images_N3HW) == batch_size else model(images_N3HW)
 
     return forward
+
+
+@cache
+def own_folder() -> tempfile.TemporaryDirectory[str]:
+    """Have this process compile in a new folder that nobody else can write to; `clear_compiled` removes it.
+
+    PyTorch's own place has the same name for all its processes, under /tmp, and what lies there is executed and
+    unpickled.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="segcore-compiled-", ignore_cleanup_errors=True)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder.name
+    # Of compilers' headers PyTorch has a second such place, which cannot be moved.
+    settings: Any = importlib.import_module("torch._inductor.config")
+    settings.cpp_cache_precompile_headers = False
+    return folder
+
+
+def clear_compiled() -> None:
+    """Remove what this process has compiled, if anything; no compiled network is called again."""
+    if own_folder.cache_info().currsize:
+        own_folder().cleanup()

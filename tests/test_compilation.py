@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -101,3 +106,27 @@ def test_a_compiled_network_computes_the_same_and_other_batches_take_the_plain_o
 
 def test_an_evaluation_step_is_small_where_the_training_step_has_to_be() -> None:
     assert build.resolve_evaluation_batch(make_config(**{"data.image_size": 64, "data.batch_size": 2}), CPU) == 8
+
+
+COMPILE = """
+import os, torch
+from segcore.compilation import clear_compiled, compile_network
+forward = compile_network(torch.nn.Conv2d(3, 1, 1), batch_size=2)
+forward(torch.rand(2, 3, 4, 4))
+made = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+print(any(os.scandir(made)), os.stat(made).st_mode & 0o777 == 0o700)
+clear_compiled()
+print(os.path.exists(made))
+"""
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
+def test_nothing_is_executed_that_another_process_has_compiled(tmp_path: Path) -> None:
+    """What lies in PyTorch's shared place is unpickled: nothing may be read there."""
+    shared, temporary = tmp_path / "shared", tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(shared), "TMPDIR": str(temporary)}
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "False"]
+    assert not shared.exists()
+    assert list(temporary.iterdir()) == []

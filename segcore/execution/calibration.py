@@ -31,6 +31,7 @@ from segcore.execution.folder import RunFolder, make_runs_folder
 from segcore.execution.jobs import explain_death
 from segcore.execution.keeping import Keeper
 from segcore.execution.pace import Pace, Paces, Sizes, keep_timing, kind_of, read_timings
+from segcore.execution.parts import write_environment
 from segcore.execution.planning import Lookup
 from segcore.execution.reporting import evaluate_part, export_model, report_results
 from segcore.execution.stopping import Stop
@@ -100,7 +101,7 @@ def measure(folder: RunFolder) -> Pace:
     config = RunConfig.model_validate(nest(folder.config().flat() | miniature))
     device, threads = build.resolve_device(config), build.resolve_threads(config)
     worker.set_up(config, device, threads)
-    worker.write_environment(folder, device, threads)
+    write_environment(folder, device, threads)
     data = random_data(config, Sizes(**folder.read("sizes")))
     model = build.build_model(config, device)
     keeper = Keeper(folder, config.execution.checkpoint_seconds, Stop())

@@ -1,5 +1,6 @@
 """What is not as it was when a run was trained: code, recipe, data, versions, machine, settings.  Pure."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,13 @@ MACHINE = {
     "device": True,
     "threads": True,
 }  # fmt: skip
+# What is noted of each part of a run that was cut short and went on, and how it is called.
+OF_A_PART = {
+    "git_commit": "git commit",
+    "git_diff": "uncommitted code",
+    "packages": "packages",
+    **{name: name for name in (*NUMERIC, *MACHINE)},
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ def find_differences(then: Side, now: Side) -> list[Difference]:
         *data_differences(then.data, now.data),
         *package_differences(versions(then), versions(now), are_all=then.packages is not None),
         *machine_differences(then.environment, now.environment),
+        *part_differences(then.environment, now.environment),
         *setting_differences(then.settings, now.settings),
     ]
 
@@ -146,6 +155,22 @@ def machine_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list
         for key, can_change in MACHINE.items()
         if then.get(key) is not None and str(then[key]) != str(now.get(key))
     ]
+
+
+def part_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
+    """What earlier parts of a run were computed with that was cut short and went on, where that is not as now."""
+    found = []
+    for key, what in OF_A_PART.items():
+        values = json.loads(then.get(f"earlier.{key}") or "[]")
+        if key in now and any(str(value) != str(now[key]) for value in values):
+            texts = [", ".join(map(show_fact, side)) for side in (values, [now[key]])]
+            found.append(Difference(f"{what} of a part", texts[0], texts[1], MACHINE.get(key, True)))
+    return found
+
+
+def show_fact(value: Any) -> str:
+    """A fact of a part, a commit in short."""
+    return "none" if value is None else value[:12] if re.fullmatch("[0-9a-f]{40}", str(value)) else str(value)
 
 
 def setting_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:

@@ -25,6 +25,10 @@ Watch = Callable[[Iterable[LabelledBatch]], Iterable[LabelledBatch]]
 STATE_VERSION = 1
 
 
+class DamagedWeightsError(Exception):
+    """The best weights were whole, and are no longer; the next process trains anew."""
+
+
 class Heartbeat:
     """Tells through `progress.json`, at most once a second, that the run goes on, and where the training is."""
 

@@ -29,11 +29,12 @@ from segcore.execution.claims import Claim, wait_for_claim
 from segcore.execution.comparison import Comparison, Outcome, compare
 from segcore.execution.devices import Devices
 from segcore.execution.differences import Difference, Side, find_differences
-from segcore.execution.environment import describe_environment, git_diff, installed_packages
+from segcore.execution.environment import git_diff, installed_packages
 from segcore.execution.folder import REPRODUCTIONS, RunFolder, folder_of, make_runs_folder
 from segcore.execution.local import LocalLauncher, Refusal
 from segcore.execution.notices import notices
 from segcore.execution.nursery import Nursery
+from segcore.execution.parts import describe_part
 from segcore.execution.planning import Lookup
 from segcore.execution.terminal import Display, show_decoding
 from segcore.leases import LEASE_SECONDS
@@ -93,11 +94,12 @@ def prepare(run: str, overrides: Sequence[str], console: Console) -> Reproductio
     if reason := build.why_unavailable(config, device):
         raise UserError(f"{source}: cannot be trained here: {reason}")
     index = Lookup().index(config)
+    packages, diff = installed_packages(), git_diff()
     then = Side(recorded.tags, recorded.diff, recorded.packages, recorded.data, original.flat())
     now = Side(
-        environment=describe_environment(device, build.resolve_threads(config)),
-        diff=git_diff(),
-        packages=installed_packages(),
+        environment=describe_part(device, build.resolve_threads(config), packages, diff),
+        diff=diff,
+        packages=packages,
         data=read_data(config, index, console),
         settings=config.flat(),
     )

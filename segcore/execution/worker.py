@@ -23,18 +23,20 @@ from torch import nn
 
 from segcore import build
 from segcore.checkpoint import save_checkpoint
+from segcore.compilation import clear_compiled
 from segcore.config import RunConfig
 from segcore.credentials import without_credentials
 from segcore.data import PreparedData
+from segcore.errors import UserError
 from segcore.evaluation import compute_validation_metrics, evaluate
 from segcore.execution.allocator import give_memory_back, keeps_memory
 from segcore.execution.attempts import find_trained
 from segcore.execution.claims import is_taken_over
-from segcore.execution.environment import describe_environment, git_diff, installed_packages
 from segcore.execution.failures import describe_failure
 from segcore.execution.folder import RunFolder
-from segcore.execution.keeping import Heartbeat, Keeper, find_best_weights
+from segcore.execution.keeping import DamagedWeightsError, Heartbeat, Keeper, find_best_weights
 from segcore.execution.memory import estimate_memory_gib, free_memory_gib
+from segcore.execution.parts import note_part, write_environment
 from segcore.execution.sampling import SystemSampling
 from segcore.execution.stage import Stage
 from segcore.execution.stopping import TRACE_SIGNAL, Stop, watch_owner
@@ -94,7 +96,7 @@ def leave_traces() -> None:
 
 def compute(folder: RunFolder, stop: Stop) -> None:
     """Prepare, train or take over a training, evaluate, report; what an earlier process has done of it stays."""
-    if folder.read("results"):
+    if folder.read("results") and find_best_weights(folder) is not None:
         return
     config = folder.config()
     device, threads = build.resolve_device(config), build.resolve_threads(config)
@@ -112,7 +114,8 @@ def compute(folder: RunFolder, stop: Stop) -> None:
 
 def forget_training(folder: RunFolder) -> None:
     """Its best weights are lost: nothing may say any more that it is done, or go on with it."""
-    (folder.path / "training.json").unlink(missing_ok=True)
+    for name in ("results.json", "training.json"):
+        (folder.path / name).unlink(missing_ok=True)
     remove_states(folder.states)
 
 
@@ -120,10 +123,14 @@ def obtain_training(folder: RunFolder, config: RunConfig, data: PreparedData, de
     """Train, or take the same training of another run over."""
     donor = find_trained(folder)
     if donor is None:
-        with SystemSampling(folder):
-            train(folder, config, data, build.build_model(config, device), device, stop)
+        try:
+            with SystemSampling(folder):
+                train(folder, config, data, build.build_model(config, device), device, stop)
+        finally:
+            clear_compiled()
     else:
         log.info("the training is that of %s: only the evaluation differs", donor.path.name)
+        note_part(folder, donor, folder.read("environment"))
         for name in ("epochs.jsonl", "best.safetensors", "training.json"):  # the last one says that all are there
             shutil.copy2(donor.path / name, folder.path / name)
 
@@ -141,7 +148,12 @@ def export(folder: RunFolder) -> None:
     from segcore.execution.reporting import export_model
 
     torch.set_num_threads(build.resolve_threads(folder.config()))
-    export_model(folder)
+    try:
+        export_model(folder)
+    except UserError as error:
+        if find_best_weights(folder) is None:
+            raise DamagedWeightsError(f"{error}; the training begins anew") from None
+        raise
 
 
 def set_up(config: RunConfig, device: torch.device, threads: int) -> None:
@@ -163,16 +175,6 @@ def save_memory(config: RunConfig, device: torch.device) -> None:
     if needed > free:
         give_memory_back()
         log.info("memory: %.1f GiB are free, %.1f would be kept: freed memory is given back at once", free, needed)
-
-
-def write_environment(folder: RunFolder, device: torch.device, threads: int) -> None:
-    """Code, versions and machine, for tags and artifacts."""
-    folder.write("environment", describe_environment(device, threads))
-    (folder.artifacts / "requirements.txt").write_text(installed_packages())
-    settings = (folder.path / "settings.yaml").read_text(encoding="utf-8")
-    (folder.artifacts / "config.yaml").write_text(without_credentials(settings), encoding="utf-8")
-    if diff := git_diff():
-        (folder.artifacts / "git.diff").write_text(diff, encoding="utf-8")
 
 
 def write_data(folder: RunFolder, data: PreparedData, root: str) -> None:
@@ -251,7 +253,8 @@ def train(
                 log.info("epoch %d of %d: %s", record.epoch, config.trainer.epochs, shown)
         except KeyboardInterrupt:
             if keeper.save():
-                stop.reason += f", saved in epoch {trainer.epoch} after {trainer.step} steps"
+                steps = f"{trainer.step} step{'s' * (trainer.step != 1)}"
+                stop.reason += f", saved in epoch {trainer.epoch} after {steps}"
             else:
                 stop.reason += ", and could not be saved: its log says why"
             raise

@@ -91,3 +91,23 @@ def test_a_run_that_noted_only_some_versions_is_compared_in_those():
     ]  # fmt: skip
     nothing = replace(THEN, packages=None)
     assert [(item.what, item.then) for item in find_differences(nothing, NOW)] == [("packages", "unknown")]
+
+
+def test_what_an_earlier_part_was_computed_with_is_named():
+    earlier = {
+        "earlier.git_commit": f'["{"f" * 40}", "{"e" * 40}"]',
+        "earlier.git_diff": '["0a1b2c3d4e5f", null]',
+        "earlier.processor": '["A"]',
+        "earlier.host": '["another"]',
+        "earlier.torch": '["2.13.0"]',
+    }
+    now = replace(NOW, environment=HERE | {"git_commit": "d" * 40, "git_diff": None, "host": "here", "torch": "2.14.1"})
+    then = replace(THEN, environment=TAGS | {"git_commit": "d" * 40} | earlier)
+    assert [(item.what, item.then, item.now, item.can_change) for item in find_differences(then, now)] == [
+        ("git commit of a part", "ffffffffffff, eeeeeeeeeeee", "dddddddddddd", True),
+        ("uncommitted code of a part", "0a1b2c3d4e5f, none", "none", True),
+        ("torch of a part", "2.13.0", "2.14.1", True),
+        ("host of a part", "another", "here", False),
+    ]
+    same = replace(NOW, environment=HERE | {"git_commit": "d" * 40})
+    assert find_differences(replace(THEN, environment=same.environment), same) == []

@@ -142,15 +142,18 @@ def test_a_training_that_began_anew_is_killed_again_and_brings_the_same_weights(
 
 
 @pytest.mark.faults
-def test_best_weights_that_are_damaged_after_the_training_bring_it_back(make_world, undisturbed):
+@pytest.mark.parametrize("done", ["training", "results"])
+def test_best_weights_that_are_damaged_after_the_training_bring_it_back(make_world, undisturbed, done):
     world = make_world()
     call = world.start("--retries", "0")
     assert world.wait_for_worker(call)
-    while not (world.run_folder() / "training.json").exists():
+    while not (world.run_folder() / f"{done}.json").exists():
         time.sleep(0.002)
+    if done == "results":  # else the call would have another process end the run
+        call.kill()
     os.kill(world.worker(), signal.SIGKILL)
-    assert call.wait(60) == 1
-    assert not (world.run_folder() / "results.json").exists()
+    assert call.wait(60) == (-signal.SIGKILL if done == "results" else 1)
+    assert (world.run_folder() / "results.json").exists() == (done == "results")
     best = world.run_folder() / "best.safetensors"
     content = bytearray(best.read_bytes())
     content[-1000] ^= 1  # in a weight
