@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import typer
-from rich.console import Console
+try:
+    import typer
+    from rich.console import Console
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing}: {sys.executable} has not the suite's packages; say: make install; source .venv/bin/activate")
 
 from segcore.credentials import with_server
 from segcore.errors import UserError

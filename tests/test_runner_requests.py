@@ -147,3 +147,13 @@ def test_the_command_to_go_on_reaches_the_same_server(monkeypatch, uri, shown):
     monkeypatch.setattr(sys, "argv", ["runner.py", "loss"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert runner.command_to_go_on() == f"MLFLOW_TRACKING_URI={shown} python runner.py loss"
+
+
+def test_a_python_without_the_packages_is_told_how_to_get_them():
+    code = "import sys; sys.modules['typer'] = None; import runner"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(runner.__file__).parent
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "has not the suite's packages; say: make install; source .venv/bin/activate" in done.stderr
