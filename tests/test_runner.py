@@ -274,7 +274,7 @@ def test_an_interrupted_call_ends_its_workers_and_says_how_to_go_on(folder, firs
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "to go on from what is saved: python" in errors
+    assert "to go on from what is saved: MLFLOW_TRACKING_URI=sqlite:///" in errors
     (path,) = found
     state = state_of(path)
     assert state["state"] == "interrupted"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from segcore import tracking
 from segcore.tracking.delivery import deliver
@@ -143,6 +144,23 @@ def test_a_model_that_may_not_be_whole_waits_for_the_end_of_its_run(
     deliver(folder.delivery(experiment), client)
     [run] = runs_of(client, experiment)
     assert len(run.outputs.model_outputs) == 1
+
+
+def test_a_dataset_that_another_has_just_noted_is_found(
+    make_folder: MakeFolder, client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, failures = client.log_inputs, []
+
+    def fail_first(*arguments: Any, **options: Any) -> None:
+        if not failures:
+            failures.append(MlflowException("UNIQUE constraint failed: datasets.experiment_id, datasets.name"))
+            raise failures[0]
+        note(*arguments, **options)
+
+    monkeypatch.setattr(client, "log_inputs", fail_first)
+    assert deliver(finished(make_folder).delivery(experiment), client)
+    [run] = runs_of(client, experiment)
+    assert len(run.inputs.dataset_inputs) == 1
 
 
 def test_nothing_is_said_twice(make_folder: MakeFolder, client: MlflowClient, experiment: str) -> None:
