@@ -149,7 +149,7 @@ def test_a_model_that_may_not_be_whole_waits_for_the_end_of_its_run(
 def test_a_dataset_that_another_has_just_noted_is_found(
     make_folder: MakeFolder, client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note, failures = client.log_inputs, []
+    note, failures = client.log_inputs, list[MlflowException]()
 
     def fail_first(*arguments: Any, **options: Any) -> None:
         if not failures:
