@@ -15,7 +15,7 @@ from segcore.tracking.lease import delivering
 from segcore.tracking.models import deliver_model
 from segcore.tracking.records import dataset_of, metrics_of, milliseconds, params_of, results_of, tags_of
 from segcore.tracking.runs import BEST_WEIGHTS, find_runs
-from segcore.tracking.store import ExperimentInfo, ensure_experiment, is_unanswered
+from segcore.tracking.store import ExperimentInfo, beside_others, ensure_experiment
 
 # MLflow's own limits for one request.
 MAX_METRICS = 1_000
@@ -162,21 +162,8 @@ def _deliver_description(client: MlflowClient, run: Run, delivery: Delivery, fil
     if new_tags:
         client.log_batch(run.info.run_id, tags=new_tags)
     if files.data and not (run.inputs and run.inputs.dataset_inputs):
-        _deliver_dataset(client, run, files)
-
-
-def _deliver_dataset(client: MlflowClient, run: Run, files: RunFiles) -> None:
-    """The dataset; MLflow notes it with the first run of an experiment that has it.
-
-    Of two that do so at once, one fails as the other has just noted it, and finds it there the second time.
-    """
-    try:
-        client.log_inputs(run.info.run_id, [dataset_of(files)])
-    # Of the database's driver, or of a server that says so in its own words.
-    except Exception as error:
-        if is_unanswered(error):
-            raise
-        client.log_inputs(run.info.run_id, [dataset_of(files)])
+        # With the first run of an experiment that has it, MLflow makes it.
+        beside_others(lambda: client.log_inputs(run.info.run_id, [dataset_of(files)]))
 
 
 def _deliver_new(client: MlflowClient, run: Run, records: Sequence[Record], marker: str) -> None:

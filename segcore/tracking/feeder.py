@@ -167,8 +167,11 @@ class Feeder(threading.Thread):
         self._first_asked = self._first_asked or time.monotonic()
         # Made here, because even making it asks the database.
         self._client = self._client or tracking_client()
+        if not self._has_answered:
+            # A delivery is many questions, and may last longer than a server is waited for that answers none.
+            self._client.search_experiments(max_results=1)
+            self._has_answered = True
         is_whole = deliver(delivery, self._client)
-        self._has_answered = True
         with self._lock:
             self._errors.pop(delivery, None)
             # One that failed, was lost or interrupted may go on at any moment, and is followed until the call ends.

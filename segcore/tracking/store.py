@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -219,8 +220,22 @@ def ensure_experiment(experiment: ExperimentInfo, client: MlflowClient) -> str:
         }
     for key, value in tags.items():
         if found.tags.get(key) != value:
-            client.set_experiment_tag(experiment_id, key, value)
+            beside_others(partial(client.set_experiment_tag, experiment_id, key, value))
     return experiment_id
+
+
+def beside_others(make: Callable[[], object]) -> None:
+    """Have MLflow make something that another process may be making at this moment.
+
+    Of two its database then refuses one, which finds it made the second time.
+    """
+    try:
+        make()
+    # Of the database's driver, or of a server that says so in its own words.
+    except Exception as error:
+        if is_unanswered(error):
+            raise
+        make()
 
 
 def _noted(found: Experiment) -> float:

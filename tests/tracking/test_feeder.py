@@ -89,6 +89,28 @@ def test_a_server_that_is_back_at_the_end_gets_its_time(
     assert run.info.status == "FINISHED"
 
 
+def test_a_first_delivery_that_lasts_is_waited_for_where_the_server_answers(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeders, "AWAY_SECONDS", 0.2)
+    begun, folder = [], make_folder("f1")
+    folder.finish()
+
+    def deliver_slowly(*arguments: Any) -> bool:
+        begun.append(time.monotonic())
+        time.sleep(1.5)
+        return deliver(*arguments)
+
+    monkeypatch.setattr(feeders, "deliver", deliver_slowly)
+    feeder = Feeder(client, interval_seconds=0.05)
+    feeder.watch(folder.delivery(experiment))
+    feeder.start()
+    wait_until(lambda: begun and time.monotonic() - begun[0] > 0.5)
+    assert feeder.close() == []
+    [run] = client.search_runs([experiment])
+    assert run.info.status == "FINISHED"
+
+
 def test_a_run_that_goes_on_while_its_loss_is_delivered_is_followed_on(
     make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +181,7 @@ def test_a_damaged_folder_does_not_hold_up_the_others(
 def test_a_hanging_server_is_not_waited_for_for_ever(
     make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "search_experiments", lambda: time.sleep(1))
+    monkeypatch.setattr(client, "search_experiments", lambda **_: time.sleep(1))
     feeder = tracking.Feeder(client)
     feeder.watch(make_folder("f1").delivery(experiment))
     feeder.start()
