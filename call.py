@@ -176,7 +176,7 @@ def report(plan: Plan, console: Console) -> None:
         if not tracking.is_summary_of(experiment, source, client):
             with console.status("writing the report"), make_lease(folders.RUNS / f"report-{experiment}.lock"):
                 if not tracking.is_summary_of(experiment, source, client):
-                    write(experiment, plan.plan, source, client)
+                    renew_report(experiment, plan.plan, source, client)
     # MLflow, its database and its artifact store raise errors of many kinds; the runs are finished all the same.
     except Exception as error:
         said = (str(error) or type(error).__name__).splitlines()[0]
@@ -187,7 +187,7 @@ def report(plan: Plan, console: Console) -> None:
         )
 
 
-def write(experiment: str, plan: str, source: str, client: MlflowClient) -> None:
+def renew_report(experiment: str, plan: str, source: str, client: MlflowClient) -> None:
     """Make the report and deliver it.  plan: hash of the plan whose runs count.  source: see `deliver_summary`."""
     # Not at the top: its figures take seconds to import, and most calls have nothing new to report.
     from analysis.report import write_report
