@@ -152,7 +152,7 @@ def _create(client: MlflowClient, experiment_id: str, delivery: Delivery, files:
 def _deliver_description(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles) -> None:
     """Params once, tags that changed, the dataset once."""
     tags = tags_of(files, delivery.identity(), run.data.tags.get("reused_from"))
-    for stale in ("reason", "log_tail"):  # of a run that was continued
+    for stale in ("reason", "log_tail", "git_diff"):  # of a run that was continued
         if stale in run.data.tags:
             tags.setdefault(stale, "")
     new_tags = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]

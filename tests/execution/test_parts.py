@@ -7,7 +7,7 @@ import torch
 
 from segcore.execution import parts
 from segcore.execution.attempts import start_attempt
-from segcore.execution.parts import earlier_values, write_environment
+from segcore.execution.parts import earlier_values, note_part, write_environment
 
 CPU = torch.device("cpu")
 
@@ -57,6 +57,15 @@ def test_what_went_on_with_the_same_code_has_nothing_to_tell(part):
     part("a" * 40, diff="+x\n")
     assert folder.read("environment") == before
     assert not (folder.artifacts / "earlier").exists()
+
+
+def test_a_training_that_is_taken_over_tells_of_the_code_that_trained_it(part, make_plan):
+    donor = part("a" * 40, diff="+x\n")
+    taker = part("b" * 40, folder=start_attempt(make_plan().runs[1], "float32"))
+    note_part(taker, donor, taker.read("environment"))
+    assert taker.read("environment")["git_commit"] == "b" * 40
+    assert taker.read("environment")["earlier"]["git_commit"] == ["a" * 40]
+    assert (taker.artifacts / "earlier" / "1" / "git.diff").read_text() == "+x\n"
 
 
 def test_values_of_all_earlier_parts_are_told_once_each():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from segcore.execution.differences import part_differences
 from segcore.tracking.delivery import deliver
 
 MakeFolder = Callable[..., Any]
@@ -72,6 +73,28 @@ def test_a_log_that_grew_after_the_end_is_sent_again(
     run = only_run(client, experiment)
     assert log_of(client, run, tmp_path) == "epoch 1\nSegmentation fault\n"
     assert run.data.tags["log_tail"] == "epoch 1\nSegmentation fault"
+
+
+def test_a_run_that_went_on_with_other_code_tells_of_both_parts(
+    make_folder: MakeFolder, client: MlflowClient, experiment: str
+) -> None:
+    folder = make_folder("f1")
+    folder.epoch(1)
+    first, second = {"git_commit": "a" * 40, "git_diff": "0a1b2c3d4e5f"}, {"git_commit": "b" * 40, "git_diff": None}
+    folder.write("environment.json", first)
+    folder.state("failed", reason="crashed", ended=1_700_000_015.0)
+    assert deliver(folder.delivery(experiment), client)
+    assert only_run(client, experiment).data.tags["git_diff"] == "0a1b2c3d4e5f"
+    folder.write("environment.json", second | {"earlier": {key: [value] for key, value in first.items()}})
+    folder.finish()
+    assert deliver(folder.delivery(experiment), client)
+    tags = only_run(client, experiment).data.tags
+    assert (tags["git_commit"], tags["git_diff"]) == ("b" * 40, "")
+    found = {item.what: (item.then, item.now) for item in part_differences(tags, second)}
+    assert found == {
+        "git commit of a part": ("aaaaaaaaaaaa", "bbbbbbbbbbbb"),
+        "uncommitted code of a part": ("0a1b2c3d4e5f", "none"),
+    }
 
 
 @pytest.mark.parametrize("torn_at", [1, 20, 60, 75])
