@@ -1,5 +1,6 @@
 """What several tests share: settings to start from, and small ablation files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import settings
 
 from segcore.ablation import read_preset
 from segcore.config import Layer, Problems, RunConfig, resolve
+from tests.process_state import find_changes, process_state, torch_settings_kept
 
 ROOT = Path(__file__).parent
 
@@ -32,6 +34,15 @@ LONG = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first: with several workers, one that comes last would leave the others idle."""
     items.sort(key=lambda item: not any(part in str(item.path.relative_to(ROOT)) for part in LONG))
+
+
+@pytest.fixture(autouse=True)
+def process_kept() -> Iterator[None]:
+    """A test leaves the process as it found it, for whichever test comes next."""
+    before = process_state()
+    with torch_settings_kept():
+        yield
+    assert find_changes(before, process_state()) == []
 
 
 @pytest.fixture

@@ -27,10 +27,7 @@ from segcore.execution.stopping import Stop
 def one_thread(monkeypatch):
     """Two that wait for each other are slow where other tests want the cores, too."""
     monkeypatch.setattr(build, "resolve_threads", lambda config: 1)
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import InvalidUrlException, MlflowException
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -108,6 +109,7 @@ def prepare_store(experiments: Sequence[ExperimentInfo] = (), *, must_answer: bo
         _check_length(experiment)
     try:
         with impatient(), alone(uri):
+            _ask_database(uri)
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
             for experiment in experiments:
@@ -144,6 +146,12 @@ def impatient() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _ask_database(uri: str) -> None:
+    """Raises what the database's driver raises: MLflow would try one that is away for a hundred seconds."""
+    if urlsplit(uri).scheme.partition("+")[0] in ("postgresql", "mysql", "mssql"):
+        create_engine(uri, poolclass=NullPool).connect().close()
 
 
 def _is_away(error: Exception) -> bool:

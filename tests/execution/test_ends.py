@@ -1,17 +1,15 @@
 """The last stage of a run, where its best weights are no longer whole."""
 
-import torch
 from torch import nn
 
 from segcore.checkpoint import save_checkpoint
 from segcore.execution import worker
 from segcore.execution.attempts import can_continue, start_attempt
+from segcore.execution.nursery import open_nursery
 from segcore.execution.stage import Stage
 
 
-def test_best_weights_that_are_damaged_before_the_export_may_be_trained_again(make_plan, monkeypatch):
-    monkeypatch.setattr(worker, "watch_owner", lambda *_: None)
-    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+def test_best_weights_that_are_damaged_before_the_export_may_be_trained_again(make_plan):
     folder = start_attempt(make_plan().runs[0], "float32")
     folder.write("training", {"train_seconds": 1.0})
     folder.write("results", {"time": 0.0, "metrics": {}})
@@ -19,7 +17,10 @@ def test_best_weights_that_are_damaged_before_the_export_may_be_trained_again(ma
     content = bytearray(folder.checkpoint.read_bytes())
     content[-1] ^= 1
     folder.checkpoint.write_bytes(content)
-    assert worker.main(folder, Stage.end) == 1
+    # A process of its own: a worker sets handlers of signals, limits and logging for its whole process.
+    with open_nursery() as nursery, folder.log.open("ab") as log:
+        assert nursery is not None
+        assert nursery.start(folder.path, Stage.end, log.fileno(), [], {}).wait(timeout=60) == 1
     state = folder.read("state")
     assert state["state"] == "failed"
     assert state["reason"].startswith("DamagedWeightsError: ")
