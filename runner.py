@@ -3,13 +3,17 @@
 python runner.py experiments/lr_sweep.yaml --preset demo
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is begun: Ctrl-C ends the imports without a traceback
+
 import contextlib
 import logging
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -105,7 +109,7 @@ def in_words(act: Callable[[], int]) -> int:
         print(f"{error.filename or 'the system'}: {error.strerror}; what is finished is kept", file=sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
-        print(f"interrupted; to go on from what is saved{after_rerun()}: {command_to_go_on()}", file=sys.stderr)
+        print(words_of_interruption(), file=sys.stderr)
         return INTERRUPTED
 
 
@@ -116,18 +120,22 @@ def answer(request: Request, wish: Wish, console: Console) -> int:
         return clear(console, wish.dry_run)
     # Imported here, because it takes seconds: `--help` and a mistyped command are answered at once.
     if wish.show_list or (wish.dry_run and wish.reproduce is None):
-        import call
+        with left_at_once():
+            import call
 
         return call.list_all(request, console) if wish.show_list else call.look_ahead(request, wish.calibrate, console)
 
-    from segcore.execution.nursery import open_nursery
+    with left_at_once():
+        from segcore.execution.nursery import open_nursery
 
     if request.launcher == Launcher.ray:
-        import call
+        with left_at_once():
+            import call
 
         return call.run_on_ray(request, console)
     with open_nursery() as nursery:  # before anything is computed here, and beside the imports that are left
-        import call
+        with left_at_once():
+            import call
 
         if wish.reproduce is not None:
             return call.reproduce(wish.reproduce, request, wish.dry_run, console, nursery)
@@ -152,6 +160,32 @@ def clear(console: Console, dry_run: bool) -> int:
 
     console.print(prune(is_only_shown=dry_run), highlight=False)
     return FINISHED
+
+
+@contextlib.contextmanager
+def left_at_once() -> Iterator[None]:
+    """While entered, a signal that ends a call ends the process: in an import, libraries make other errors of it."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        os.write(sys.stderr.fileno(), f"{words_of_interruption()}\n".encode())
+        os._exit(INTERRUPTED)
+
+    ours = [number for number, handler in handlers.items() if callable(handler)]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, handlers[number])
+
+
+def words_of_interruption() -> str:
+    """What to say of a call that ends before its time."""
+    if "--dry-run" in sys.argv or "--list" in sys.argv:
+        return "interrupted; nothing was begun"
+    return f"interrupted; to go on from what is saved{after_rerun()}: {command_to_go_on()}"
 
 
 def command_to_go_on() -> str:
@@ -185,6 +219,8 @@ def leave(end: SystemExit) -> NoReturn:
 
 if __name__ == "__main__":
     start_anew()
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
     try:

@@ -1,14 +1,18 @@
 """Requests that are wrong: a clear error, exit status 2, nothing half-made."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import runner
+from segcore.execution.variables import settings_of_libraries
 
 LR_SWEEP = str(Path("experiments/lr_sweep.yaml").resolve())
 
@@ -157,3 +161,36 @@ def test_a_python_without_the_packages_is_told_how_to_get_them():
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "has not the suite's packages; say: make install; source .venv/bin/activate" in done.stderr
+
+
+# The runner, which tells when the signal would end it; what a signal does to Python's own start is Python's affair.
+TELLING = """
+import os, runpy, signal, sys
+set_handler = signal.signal
+def tell(number, handler):
+    before = set_handler(number, handler)
+    if handler == signal.SIG_DFL:
+        os.write(1, b".")
+    return before
+signal.signal = tell
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1, 0.3, 0.6, 1.0])
+def test_an_interruption_during_the_imports_is_no_traceback(tmp_path, seconds):
+    path = Path("runner.py").resolve()
+    process = subprocess.Popen(
+        [sys.executable, "-c", TELLING, str(path), LR_SWEEP, "--preset", "demo", "--dry-run"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | settings_of_libraries() | {"PYTHONPATH": str(path.parent)},  # with these it begins only once
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stdout.read(1) == b"."
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    # Before the words for it are imported, the signal itself ends the process.
+    assert (process.returncode, errors) in ((-signal.SIGINT, b""), (130, b"interrupted; nothing was begun\n"))
+    assert output == b""
