@@ -1,4 +1,4 @@
-"""What a test may change of its process, for the tests after it; which these are depends on how files are shared out."""
+"""What a test may change of its process, for those after it; which these are depends on how files are shared out."""
 
 import contextlib
 import os

@@ -1,6 +1,7 @@
 """The ablations that there are: their questions, arms and state."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from segcore.errors import UserError
 from segcore.execution.folder import folder_of
 from segcore.execution.planning import Lookup, make_plans
 from segcore.execution.request import EXPERIMENTS, Request
+
+# States to be told of beside the finished ones.
+OTHERS = ("diverged", "failed", "lost", "interrupted", "running")
 
 
 @dataclass
@@ -42,7 +46,7 @@ class Listing:
 
 
 def list_ablations(request: Request) -> Group:
-    """A row for each file in `experiments/`, or for each that is asked for: question, arms, arms x seeds, finished."""
+    """A row for each file in `experiments/`, or for each that is asked for: question, arms, arms x seeds, states."""
     problems = Problems()
     overlay = read_overlay(request.preset, request.overrides, request.seeds, problems)
     problems.raise_any()
@@ -70,9 +74,16 @@ def add_file(listing: Listing, file: Path, request: Request, seeds: Sequence[int
     listing.names.setdefault(definition.name, []).append(file.name)
     try:
         (plan,) = make_plans(replace(request, files=[file]), lookup)
-        finished = str(sum(folder_of(run).state == "finished" for run in plan.runs))
+        finished = describe_states(folder_of(run).state for run in plan.runs)
     except UserError as error:
         listing.unknown.setdefault(str(error), []).append(file.stem)
         finished = "?"
     times = f"{len(definition.arms)} x {len(seeds or definition.seeds)}"
     listing.rows.append((file.stem, definition.question, ", ".join(definition.arms), times, finished))
+
+
+def describe_states(states: Iterable[str]) -> str:
+    """How many runs are finished; below that, a line each, how many came to another end or to none yet."""
+    numbers = Counter(states)
+    others = [f"{numbers[state]} {state}" for state in OTHERS if numbers[state]]
+    return "\n".join([str(numbers["finished"]), *others])

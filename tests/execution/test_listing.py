@@ -52,6 +52,15 @@ def test_arms_seeds_and_finished_runs(folder, with_data, write_ablation):
     assert row(listed(preset="demo"), "small")[-2:] == ["2 x 2", "0"]
 
 
+def test_other_states_are_told_below(folder, with_data, write_ablation):
+    (plan,) = make_plans(Request([write_ablation()]), Lookup())
+    for run, state in zip(plan.runs, ("interrupted", "finished", "lost", "interrupted"), strict=True):
+        start_attempt(run, "float32").set_state(state, None if state == "finished" else "because")
+    lines = listed().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.strip().startswith("small"))
+    assert [line.split()[-2:] for line in lines[first + 1 : first + 3]] == [["1", "lost"], ["2", "interrupted"]]
+
+
 def test_without_data_the_reason_stands_once(folder, write_ablation):
     write_ablation()
     write_ablation("other.yaml", name="other")
