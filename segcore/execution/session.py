@@ -66,7 +66,7 @@ class Session:
         self.begun: set[str] = set()
         # Those that other calls have brought to their end.
         self.settled: set[str] = set()
-        self.feeder = tracking.Feeder()
+        self.feeder = tracking.Feeder(tell=self.say)
         self.experiments = [describe_experiment(plan.ablation) for plan in plans]
         self.counted: list[list[Run]] = [[] for _ in plans]
         self.started = time.time()

@@ -1,7 +1,9 @@
 """The thread that feeds MLflow from the folders of the runs."""
 
+import contextlib
 import threading
 import time
+from collections.abc import Callable
 
 from mlflow import MlflowClient
 
@@ -25,7 +27,8 @@ MAX_NAMED = 8
 class Feeder(threading.Thread):
     """Delivers all watched runs every few seconds, in the order in which they were given.
 
-    client: by default one of `tracking_uri()`, made with the first delivery.
+    client: by default one of `tracking_uri()`, made with the first delivery.  tell: called, from the thread, with a
+    sentence for the user when a server that has answered no longer does, and when one that was away is back.
 
     A tracking server that is slow or away costs nothing but delay: whatever MLflow raises is kept, and tried again in
     the next round. A server that does not answer ends the round, so that it is waited for once and not for each run;
@@ -39,9 +42,17 @@ class Feeder(threading.Thread):
             print(message)
     """
 
-    def __init__(self, client: MlflowClient | None = None, *, interval_seconds: float = 2.0) -> None:
+    def __init__(
+        self,
+        client: MlflowClient | None = None,
+        *,
+        interval_seconds: float = 2.0,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         super().__init__(name="MLflow feeder", daemon=True)
         self._client = client
+        self._tell = tell
+        self._is_absence_told = False
         self._interval_seconds = interval_seconds
         self._closing = threading.Event()
         self._deadline = float("inf")
@@ -124,8 +135,11 @@ class Feeder(threading.Thread):
         """Delivers what is new; returns whether anything was."""
         was_away = self._absence is not None
         if was_away and not self._is_back():
+            self._tell_of(is_away=True)
             return False
         self._absence = None
+        if was_away:
+            self._tell_of(is_away=False)
         num_delivered = 0
         for delivery, delivered_version in self._snapshot():
             if time.monotonic() > self._deadline:
@@ -142,6 +156,22 @@ class Feeder(threading.Thread):
                 # It has just answered, so this may be the run's: a file too large for the timeout, say. Once a round.
                 was_away = was_away and not is_unanswered(error)
         return num_delivered > 0
+
+    def _tell_of(self, *, is_away: bool) -> None:
+        """Tell once that the server is away, and that it is back; while the call ends, its last words do.
+
+        Of one that was away from the beginning the call has told.
+        """
+        if is_away == self._is_absence_told or self._closing.is_set():
+            return
+        self._is_absence_told = is_away
+        if is_away and not self._has_answered:
+            return
+        with contextlib.suppress(OSError):  # nobody reads any more
+            if is_away:
+                self._tell(f"MLflow does not answer at {shown_uri()} for now. The runs go on, and wait for it.")
+            else:
+                self._tell("MLflow answers again, and gets what has waited.")
 
     def _snapshot(self) -> list[tuple[Delivery, object]]:
         with self._lock:

@@ -111,6 +111,45 @@ def test_a_first_delivery_that_lasts_is_waited_for_where_the_server_answers(
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.parametrize("has_answered", [True, False])
+def test_a_server_that_goes_and_comes_back_is_told_of_once(
+    make_folder: Callable[[str], Any],
+    client: MlflowClient,
+    experiment: str,
+    monkeypatch: pytest.MonkeyPatch,
+    has_answered: bool,
+) -> None:
+    """That it was away from the beginning, the call has told itself."""
+    told: list[str] = []
+    folder = make_folder("f1")
+    folder.epoch(1)
+    feeder = Feeder(client, interval_seconds=0.02, tell=told.append)
+    feeder.watch(folder.delivery(experiment))
+    asked = []
+
+    def away(*_: Any, **__: Any) -> None:
+        asked.append(1)
+        raise ConnectionError("connection refused")
+
+    with monkeypatch.context() as patch:
+        if has_answered:
+            feeder.start()
+            wait_until(lambda: client.search_runs([experiment], "metrics.`train/loss` = 1"))
+        for name in ("search_experiments", "log_batch", "get_run", "get_experiment_by_name"):
+            patch.setattr(client, name, away)
+        if not has_answered:
+            feeder.start()
+        folder.epoch(2)
+        wait_until(lambda: len(asked) > 4)
+        assert len(told) == has_answered
+    wait_until(lambda: len(told) == 1 + has_answered)
+    assert feeder.close() == []
+    assert told[-1] == "MLflow answers again, and gets what has waited."
+    if has_answered:
+        assert told[0].startswith("MLflow does not answer at sqlite:///") and "wait for it" in told[0]
+    assert len(told) == 1 + has_answered
+
+
 def test_a_run_that_goes_on_while_its_loss_is_delivered_is_followed_on(
     make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
