@@ -179,8 +179,9 @@ def report(plan: Plan, console: Console) -> None:
                     renew_report(experiment, plan.plan, source, client)
     # MLflow, its database and its artifact store raise errors of many kinds; the runs are finished all the same.
     except Exception as error:
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        console.print(f"The report of {experiment} was not made: {said}", style="yellow", markup=False)
+        console.print(
+            f"The report of {experiment} was not made: {tracking.first_line(error)}", style="yellow", markup=False
+        )
     else:
         console.print(
             f"The report is in MLflow: run `report` of experiment {experiment}.", markup=False, highlight=False

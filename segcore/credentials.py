@@ -60,6 +60,12 @@ def without_credentials(text: str) -> str:
     return KEY_OF_ADDRESS.sub(rf"\1{LEFT_OUT}", without_users)
 
 
+def user_of(uri: str) -> str:
+    """User name and password of an address, whatever signs are in them: all up to its last @.  Empty for a file's."""
+    scheme, _, rest = uri.partition("://")
+    return "" if scheme.partition("+")[0].lower() in ("sqlite", "file") else rest.rpartition("@")[0]
+
+
 def with_server(command: str) -> str:
     """A command that a user is told to give, with the MLFLOW_TRACKING_URI of this call before it, if there is one.
 
@@ -68,7 +74,8 @@ def with_server(command: str) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         return command
-    return f"MLFLOW_TRACKING_URI={shlex.quote(uri) if without_credentials(uri) == uri else '...'} {command}"
+    is_shown = not user_of(uri) and without_credentials(uri) == uri
+    return f"MLFLOW_TRACKING_URI={shlex.quote(uri) if is_shown else '...'} {command}"
 
 
 def clean_reason(reason: str) -> str:

@@ -1,7 +1,6 @@
 """The way to MLflow, and what is said where there is none."""
 
 import os
-import re
 import shlex
 import socket
 import ssl
@@ -9,7 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 # Read by MLflow when it is imported, so they come before the imports.  A setting that the user made wins.
 for _name, _value in {
@@ -22,11 +21,22 @@ for _name, _value in {
 
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
+from sqlalchemy import NullPool, create_engine  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
+from analysis.results.address import (  # noqa: E402
+    DATABASE,
+    DATABASES,
+    SERVERS,
+    SQLITE,
+    is_readable,
+    scheme_of,
+    shown_uri,
+    tracking_uri,
+    without_credentials,
+)
+
 Client = MlflowClient
-DATABASE = "mlflow.db"
-SQLITE = "sqlite:///"
 MAX_LINE = 300
 # The packages of databases' drivers, where they are not called like the module.
 PACKAGES = {
@@ -40,21 +50,6 @@ NETWORK_ERRORS = (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
 
 class ResultsError(Exception):
     """The results that were asked for are not there or cannot be read; the message says why and what to do."""
-
-
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or `mlflow.db` in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path(DATABASE).absolute()}"
-
-
-def without_credentials(text: str) -> str:
-    """A text with addresses, without the user names and passwords in them."""
-    return re.sub(r"//[^/@\s]+@", "//", text)
-
-
-def shown_uri() -> str:
-    """`tracking_uri()` as messages show it."""
-    return without_credentials(tracking_uri())
 
 
 def first_line(error: Exception) -> str:
@@ -94,22 +89,36 @@ def reading() -> Iterator[None]:
 
 def is_server(uri: str) -> bool:
     """Whether MLflow is asked over the network."""
-    return urlsplit(uri).scheme in ("http", "https")
+    return scheme_of(uri) in SERVERS
+
+
+def ask_database(uri: str) -> None:
+    """Raises what the driver raises: MLflow itself would try a database that is away for a hundred seconds."""
+    if scheme_of(uri) in DATABASES:
+        create_engine(uri, poolclass=NullPool).connect().close()
 
 
 def make_client() -> Client:
     """A client of `tracking_uri()`.  Raises ResultsError where there is nothing to read, or nobody answers."""
     uri = tracking_uri()
+    if not is_readable(uri):
+        raise ResultsError(
+            "MLFLOW_TRACKING_URI is no address that can be read; a server's is like http://127.0.0.1:5000, and signs "
+            "in a password are written as %23 for #, %2F for /, %3F for ?, %40 for @, %5B for ["
+        )
     # MLflow would make an empty database there.
     if uri.startswith(SQLITE) and not Path(unquote(uri.removeprefix(SQLITE))).is_file():
         if os.environ.get("MLFLOW_TRACKING_URI"):
-            raise ResultsError(f"there is no database at MLFLOW_TRACKING_URI={uri}; `python runner.py FILE` makes it")
+            raise ResultsError(
+                f"there is no database at MLFLOW_TRACKING_URI={shown_uri()}; `python runner.py FILE` makes it"
+            )
         raise ResultsError(
             f"there is no {DATABASE} in this folder; go to the folder in which `python runner.py FILE` ran, or set "
             "MLFLOW_TRACKING_URI"
         )
     try:
         with reading(), impatience():
+            ask_database(uri)
             client = Client(uri)
             if is_server(uri):
                 client.search_experiments(max_results=1)

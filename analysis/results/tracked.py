@@ -13,7 +13,8 @@ from mlflow.entities import Experiment, Run, ViewType
 
 from analysis.attempts import TrackedRun, is_run
 from analysis.definition import Definition, DefinitionError, parse_definition, read_definitions
-from analysis.results.client import Client, ResultsError, first_line, reading, shown_uri
+from analysis.results.address import shown_uri
+from analysis.results.client import Client, ResultsError, first_line, reading
 
 EXPERIMENTS = Path("experiments")
 TAG = "ablation"

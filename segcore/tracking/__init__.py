@@ -22,6 +22,7 @@ _QUIET = {
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
 
+from segcore.tracking.address import tracking_uri  # noqa: E402
 from segcore.tracking.backlog import holds_all_of  # noqa: E402
 from segcore.tracking.delivery import Delivery, deliver  # noqa: E402
 from segcore.tracking.feeder import AFTER_INTERRUPT_SECONDS, CLOSE_SECONDS, Feeder  # noqa: E402
@@ -29,7 +30,7 @@ from segcore.tracking.lease import LEASE, DeliveredElsewhere  # noqa: E402
 from segcore.tracking.noted import note_of  # noqa: E402
 from segcore.tracking.recorded import RecordedRun, read_recorded  # noqa: E402
 from segcore.tracking.runs import open_run  # noqa: E402
-from segcore.tracking.store import ExperimentInfo, prepare_store, tracking_client, tracking_uri  # noqa: E402
+from segcore.tracking.store import ExperimentInfo, first_line, prepare_store, tracking_client  # noqa: E402
 from segcore.tracking.summary import deliver_summary, is_summary_of  # noqa: E402
 from segcore.tracking.system import system_sampler  # noqa: E402
 
@@ -48,6 +49,7 @@ __all__ = [
     "RecordedRun",
     "deliver",
     "deliver_summary",
+    "first_line",
     "holds_all_of",
     "is_summary_of",
     "note_of",

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from segcore.errors import UserError
+from segcore.tracking.address import shown_uri
 from segcore.tracking.backlog import Backlog, clear, find_folders, read_backlog
-from segcore.tracking.store import prepare_store, shown_uri, tracking_client
+from segcore.tracking.store import prepare_store, tracking_client
 
 ALL_DELIVERED, SOME_MISSED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 # So many that were missed are named.

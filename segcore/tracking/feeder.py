@@ -8,10 +8,11 @@ from collections.abc import Callable
 from mlflow import MlflowClient
 
 from segcore.credentials import with_server
+from segcore.tracking.address import shown_uri
 from segcore.tracking.delivery import Delivery, deliver
 from segcore.tracking.folder import may_go_on, version
 from segcore.tracking.lease import DeliveredElsewhere
-from segcore.tracking.store import first_line, is_unanswered, shown_uri, tracking_client
+from segcore.tracking.store import first_line, is_unanswered, tracking_client
 
 COMMAND = "python -m segcore.tracking --deliver"
 # How long the end of a call waits for MLflow: at most; after Ctrl-C; where nobody answered the last time.

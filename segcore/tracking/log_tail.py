@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from segcore.credentials import clean_log
-from segcore.tracking.store import without_credentials
+from segcore.tracking.address import without_credentials
 
 NUM_LINES = 20
 # Fits, with the sentence above it, into one of MLflow's tags (8,000 characters).

@@ -13,8 +13,9 @@ from mlflow.entities import Run
 
 from segcore.config import RunConfig, flatten
 from segcore.errors import UserError
+from segcore.tracking.address import shown_uri, tracking_uri
 from segcore.tracking.runs import BEST_WEIGHTS, only_run_id, require_database
-from segcore.tracking.store import impatient, shown_uri, tracking_client, tracking_uri, unusable
+from segcore.tracking.store import impatient, tracking_client, unusable
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 SETTINGS, PACKAGES, DIFF = "config.yaml", "requirements.txt", "git.diff"

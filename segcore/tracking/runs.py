@@ -10,7 +10,8 @@ from mlflow import MlflowClient, artifacts
 from mlflow.entities import Experiment, Run
 
 from segcore.errors import UserError
-from segcore.tracking.store import impatient, shown_uri, tracking_client, tracking_uri, unusable
+from segcore.tracking.address import shown_uri, tracking_uri
+from segcore.tracking.store import impatient, tracking_client, unusable
 
 BEST_WEIGHTS = "best.safetensors"
 # The tag of a run that is no training but holds a report.

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote
 
 import requests
 from mlflow import MlflowClient
@@ -20,6 +20,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from segcore import credentials
 from segcore.errors import UserError
 from segcore.leases import make_lease
+from segcore.tracking.address import (
+    DATABASES,
+    SERVERS,
+    require_address,
+    scheme_of,
+    shown_uri,
+    tracking_uri,
+    without_credentials,
+)
 from segcore.tracking.view import VIEW_TAG, arms_link, arms_view, is_untouched
 
 # MLflow's own limit for the tags of an experiment.
@@ -53,22 +62,17 @@ class ExperimentInfo:
     noted: float = 0.0
 
 
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or MLflow's default: `mlflow.db` in the current folder, with the artifacts in `mlruns/`.
-
-    The default is made absolute, so that it stays the same database whatever the process does later.
-    """
-    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///" + quote(str(Path("mlflow.db").absolute()))
-
-
 def tracking_client() -> MlflowClient:
-    """A client of `tracking_uri()`."""
-    return MlflowClient(tracking_uri())
+    """A client of `tracking_uri()`.
 
-
-def shown_uri() -> str:
-    """`tracking_uri()` as messages show it: without user name and password."""
-    return without_credentials(tracking_uri())
+    Raises UserError where that is no address, and what its driver raises where it is a database that does not answer:
+    MLflow itself would try that for a hundred seconds.
+    """
+    require_address()
+    uri = tracking_uri()
+    if scheme_of(uri) in DATABASES:
+        create_engine(uri, poolclass=NullPool).connect().close()
+    return MlflowClient(uri)
 
 
 def first_line(error: Exception) -> str:
@@ -83,12 +87,6 @@ def first_line(error: Exception) -> str:
     return without_credentials(str(error) or type(error).__name__).strip().split("\n", 1)[0][:500]
 
 
-def without_credentials(text: str) -> str:
-    """The text without user name and password of `tracking_uri()`, and of other addresses."""
-    netloc = urlsplit(tracking_uri()).netloc
-    return credentials.without_credentials(text.replace(netloc, netloc.rpartition("@")[2]) if "@" in netloc else text)
-
-
 def prepare_store(experiments: Sequence[ExperimentInfo] = (), *, must_answer: bool = False) -> list[str]:
     """Creates the database where there is none yet, and the experiments; to be called once, before any worker starts.
 
@@ -96,21 +94,15 @@ def prepare_store(experiments: Sequence[ExperimentInfo] = (), *, must_answer: bo
     of an older MLflow that stands in the way of a bare `mlflow ui`.
     must_answer: such a server is an error, too.
     Raises UserError where MLflow cannot be used: a file store was asked for, the database belongs to another version
-    of MLflow or cannot be written, the server refuses; and as `ensure_experiment` does.
+    of MLflow or cannot be written, the server refuses, the address is none; and as `ensure_experiment` does.
     """
+    require_address()
     uri = tracking_uri()
-    if urlsplit(uri).scheme in ("", "file"):
-        raise UserError(
-            f"MLFLOW_TRACKING_URI={uri} is a folder, and MLflow no longer writes to plain folders. Unset it to use "
-            "mlflow.db in the current folder, or set a database (sqlite:////absolute/path/mlflow.db) or a server "
-            "(http://127.0.0.1:5000)."
-        )
     for experiment in experiments:
         _check_length(experiment)
     try:
         with impatient(), alone(uri):
-            _ask_database(uri)
-            client = MlflowClient(uri)
+            client = tracking_client()
             client.search_experiments(max_results=1)
             for experiment in experiments:
                 ensure_experiment(experiment, client)
@@ -148,15 +140,9 @@ def impatient() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _ask_database(uri: str) -> None:
-    """Raises what the database's driver raises: MLflow would try one that is away for a hundred seconds."""
-    if urlsplit(uri).scheme.partition("+")[0] in ("postgresql", "mysql", "mssql"):
-        create_engine(uri, poolclass=NullPool).connect().close()
-
-
 def _is_away(error: Exception) -> bool:
     """Whether a server did not answer, or not sensibly, rather than that it refused."""
-    if urlsplit(tracking_uri()).scheme not in ("http", "https") or isinstance(error, InvalidUrlException):
+    if scheme_of(tracking_uri()) not in SERVERS or isinstance(error, InvalidUrlException):
         return False
     if not isinstance(error, MlflowException):
         return True

@@ -8,9 +8,10 @@ from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from segcore.tracking.address import tracking_uri
 from segcore.tracking.records import user_name
 from segcore.tracking.runs import SUMMARY
-from segcore.tracking.store import MAX_DESCRIPTION, tracking_client, tracking_uri
+from segcore.tracking.store import MAX_DESCRIPTION, tracking_client
 
 NAME = "report"
 # A hash of what the report was made from.

@@ -147,6 +147,22 @@ def test_a_server_that_is_away_is_said_at_once_and_without_its_password(monkeypa
         raise ConnectionError("gone")
 
 
+def test_an_address_that_is_none_is_said_without_it(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:hunter2@[bad")
+    with pytest.raises(ResultsError, match="is no address that can be read") as raised:
+        make_client()
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_database_that_is_away_is_asked_once(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://bob:hunter2@127.0.0.1:9/mlflow")
+    asked = []
+    monkeypatch.setattr("sqlalchemy.engine.default.DefaultDialect.connect", lambda *_, **__: asked.append(1) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make_client()
+    assert asked == [1]
+
+
 @pytest.mark.parametrize(
     ("module", "package"),
     [("psycopg", "'psycopg[binary]'"), ("MySQLdb", "mysqlclient"), ("pyodbc", "pyodbc")],
@@ -156,7 +172,7 @@ def test_a_database_whose_driver_is_missing_is_said_with_what_to_install(module,
         raise ModuleNotFoundError(f"No module named '{module}'", name=module)
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:1/x")
-    monkeypatch.setattr("analysis.results.client.Client", fail)
+    monkeypatch.setattr("analysis.results.client.ask_database", fail)
     with pytest.raises(ResultsError) as raised:
         make_client()
     assert str(raised.value) == (
@@ -170,7 +186,7 @@ def test_a_driver_that_cannot_be_loaded_is_said(monkeypatch):
         raise ImportError("no pq wrapper available.\nAttempts made: several")
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://127.0.0.1:1/x")
-    monkeypatch.setattr("analysis.results.client.Client", fail)
+    monkeypatch.setattr("analysis.results.client.ask_database", fail)
     with pytest.raises(ResultsError, match=r"is missing \(no pq wrapper available\); install it for this Python$"):
         make_client()
 

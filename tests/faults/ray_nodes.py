@@ -7,8 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil  # type: ignore[import-untyped]
+
+from segcore.execution.ray_cluster import own_signals_kept
 
 
 class Nodes:
@@ -56,12 +59,13 @@ def is_up(node: Any) -> bool:
 @contextlib.contextmanager
 def two_nodes(**second: Any) -> Iterator[Nodes]:
     """The nodes until the context is left.  second: what the second one has, such as num_gpus."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    nodes = Nodes(**second)
-    try:
-        yield nodes
-    finally:
-        nodes.close()
+    # Ray sets a handler of SIGTERM and variables for this process.
+    with own_signals_kept(), mock.patch.dict(os.environ, RAY_USAGE_STATS_ENABLED="0"):
+        nodes = Nodes(**second)
+        try:
+            yield nodes
+        finally:
+            nodes.close()
 
 
 def stand(place: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 from mlflow import MlflowClient
 
 from segcore.errors import UserError
-from segcore.tracking.store import ExperimentInfo, ensure_experiment, first_line, prepare_store, shown_uri, tracking_uri
+from segcore.tracking.address import shown_uri, tracking_uri
+from segcore.tracking.store import ExperimentInfo, ensure_experiment, first_line, prepare_store
 from segcore.tracking.view import CURVES, VIEW_TAG
 
 
