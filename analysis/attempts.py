@@ -5,6 +5,7 @@ value of it was changed in the ablation's file are of the same plan, and of anot
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ USED_WITH = {
     "data.test_fraction": ("data.format", ("folders",)),
     "data.border": ("data.format", ("pets", "synthetic")),
 }
+# Of at most so many digits as a table's whole numbers hold.
+SEED = re.compile(r"[0-9]{1,18}")
 # A run keeps what was taken for it.
 AUTOMATIC = "auto"
 
@@ -100,7 +103,7 @@ def name_of(arm: str, seed: int) -> str:
 
 def is_run(tags: Mapping[str, str]) -> bool:
     """Whether tags are those of one arm on one seed; the summary of an ablation, for one, is not."""
-    return {"arm", "plan"} <= set(tags) and tags.get("seed", "").isdecimal() and "summary" not in tags
+    return {"arm", "plan"} <= set(tags) and SEED.fullmatch(tags.get("seed", "")) is not None and "summary" not in tags
 
 
 def newest_first(runs: Iterable[TrackedRun]) -> dict[str, list[TrackedRun]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcore.config import Layer, Problems, check_keys, flatten, make_layer, resolve
+from segcore.config import LARGEST_SEED, Layer, Problems, check_keys, flatten, make_layer, resolve
 from segcore.definition import Definition, in_factor, parse_definition
 from segcore.errors import UserError
 from segcore.wording import nearest
@@ -81,7 +81,9 @@ def read_preset(name: str) -> tuple[Layer, list[int] | None]:
     if not isinstance(settings, dict):
         problems.add(str(path), f"settings = {settings!r}: must be keys and values")
     if seeds is not None and not is_seed_list(seeds):
-        problems.add(str(path), f"seeds = {seeds!r}: must be a list of different whole numbers from 0 up")
+        problems.add(
+            str(path), f"seeds = {seeds!r}: must be a list of different whole numbers from 0 to {LARGEST_SEED}"
+        )
     layer = make_layer(str(path), settings if isinstance(settings, dict) else {}, problems)
     problems.raise_any()
     return layer, seeds
@@ -97,7 +99,7 @@ def is_seed_list(seeds: object) -> bool:
     return (
         isinstance(seeds, list)
         and bool(seeds)
-        and all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+        and all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= LARGEST_SEED for seed in seeds)
         and len(set(seeds)) == len(seeds)
     )
 
@@ -142,7 +144,9 @@ def read_overlay(
     except UserError as error:
         problems.messages.append(str(error))
     if seeds is not None and not is_seed_list(list(seeds)):
-        problems.add("command line", f"--seeds {','.join(map(str, seeds))}: must be different whole numbers from 0 up")
+        problems.add(
+            "command line", f"--seeds {','.join(map(str, seeds))}: must be different whole numbers, 0 to {LARGEST_SEED}"
+        )
     return Overlay(preset, tuple(layers), preset_seeds, seeds)
 
 

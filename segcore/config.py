@@ -16,6 +16,8 @@ Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 BASE = "experiments/presets/base.yaml"
+# Eighteen digits: what databases and tables hold as a whole number.
+LARGEST_SEED = 10**18 - 1
 
 
 class Settings(BaseModel):
@@ -118,7 +120,7 @@ class RunConfig(Settings):
     trainer: TrainerSettings
     evaluation: EvaluationSettings
     execution: ExecutionSettings
-    seed: int = Field(ge=0, description="seed of weights, data order and augmentation")
+    seed: int = Field(ge=0, le=LARGEST_SEED, description="seed of weights, data order and augmentation")
 
     def flat(self) -> dict[str, Any]:
         """Every setting under its dotted key."""

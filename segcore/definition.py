@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from segcore.config import Problems, flatten, setting_keys
+from segcore.config import LARGEST_SEED, Problems, flatten, setting_keys
 from segcore.credentials import without_credentials
 from segcore.wording import NAMES, explain, nearest
 
@@ -41,7 +41,7 @@ MOST_ROUNDS = 3
 
 Name = Annotated[str, Field(pattern=NAMES, max_length=100)]
 ArmName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class Part(BaseModel):

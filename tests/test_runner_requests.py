@@ -48,6 +48,7 @@ def request_fails(tmp_path_factory, monkeypatch):
         ([LR_SWEEP, "optimizer.lr=3"], "belongs to the factor"),
         ([LR_SWEEP, "--preset", "demmo"], "did you mean demo"),
         ([LR_SWEEP, "--seeds", "1,1"], "different whole numbers"),
+        ([LR_SWEEP, "--seeds", f"42,{10**18}"], "to 999999999999999999"),
         ([LR_SWEEP, "--seeds", "a"], "--seeds a"),
         ([LR_SWEEP, "--jobs", "0"], "--jobs"),
         ([LR_SWEEP, "--launcher", "slurm"], "--launcher"),
