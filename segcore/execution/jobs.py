@@ -173,7 +173,10 @@ def progress_of(folder: RunFolder) -> tuple[int, ...]:
     """How far a run got, as its heartbeat tells; larger where it got further."""
     done = [bool(folder.read(name)) for name in ("results", "training")]
     where = folder.read("progress")
-    return (*done, int(where.get("epoch", 0)), int(where.get("step", 0)))
+    try:
+        return (*done, int(where.get("epoch", 0)), int(where.get("step", 0)))
+    except (TypeError, ValueError, OverflowError):  # damaged
+        return (*done, 0, 0)
 
 
 @dataclass

@@ -24,33 +24,40 @@ class Leftover:
 
     @property
     def size(self) -> int:
-        """Bytes."""
-        files = [self.path] if self.path.is_file() else [path for path in self.path.rglob("*") if path.is_file()]
-        return sum(path.stat().st_size for path in files)
+        """Bytes; of a link its own."""
+        is_folder = self.path.is_dir() and not self.path.is_symlink()
+        inside = [path for path in self.path.rglob("*") if path.is_symlink() or path.is_file()] if is_folder else []
+        return sum(path.lstat().st_size for path in (inside if is_folder else [self.path]))
 
 
 def prune(*, is_only_shown: bool) -> Group:
     """Remove what nothing needs, unless it is only to be shown, and return a table of it.
 
-    A run that somebody is at work on is left alone, and so is an earlier attempt that MLflow does not hold whole.
+    A run that somebody is at work on is left alone, and so are an earlier attempt that MLflow does not hold whole, and
+    a folder that cannot be read or written, of which the reason is told.
     """
     rows: dict[str, list[int]] = {}
+    unusable: list[str] = []
     busy, mlflow = 0, Holdings()
     paths = [path for pattern in ("*", f"{REPRODUCTIONS}/*") for path in folders.RUNS.glob(f"{pattern}/run.json")]
     for path in sorted(paths):
         folder = RunFolder(path.parent)
-        claim = Claims().take(folder)
-        if claim is None:
-            busy += 1
-            continue
         try:
-            for leftover in find_leftovers(folder, mlflow):
-                rows.setdefault(leftover.what, []).append(leftover.size)
-                if not is_only_shown:
-                    remove(leftover.path)
-        finally:
-            claim.release()
-    return describe(rows, busy, is_only_shown)
+            claim = Claims().take(folder)
+            if claim is None:
+                busy += 1
+                continue
+            try:
+                for leftover in find_leftovers(folder, mlflow):
+                    size = leftover.size
+                    if not is_only_shown:
+                        remove(leftover.path)
+                    rows.setdefault(leftover.what, []).append(size)
+            finally:
+                claim.release()
+        except OSError as error:
+            unusable.append(f"{error.filename or folder.path}: {error.strerror or error}")
+    return describe(rows, busy, unusable, is_only_shown)
 
 
 def find_leftovers(folder: RunFolder, mlflow: "Holdings") -> Iterator[Leftover]:
@@ -72,8 +79,13 @@ def find_leftovers(folder: RunFolder, mlflow: "Holdings") -> Iterator[Leftover]:
         yield from (
             Leftover(attempt.path, "attempts that a later one has replaced")
             for attempt in earlier
-            if is_local or mlflow.has(attempt)
+            if is_local or is_empty(attempt) or mlflow.has(attempt)
         )
+
+
+def is_empty(attempt: RunFolder) -> bool:
+    """Whether no worker came to begin an attempt: it has neither a state nor an epoch."""
+    return not any((attempt.path / name).exists() for name in ("state.json", "epochs.jsonl"))
 
 
 class Holdings:
@@ -101,13 +113,13 @@ class Holdings:
 
 def remove(path: Path) -> None:
     """Remove a file or a folder."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def describe(rows: dict[str, list[int]], busy: int, is_only_shown: bool) -> Group:
+def describe(rows: dict[str, list[int]], busy: int, unusable: list[str], is_only_shown: bool) -> Group:
     """What was found, by kind."""
     lines: list[Table | Text] = []
     if rows:
@@ -122,5 +134,7 @@ def describe(rows: dict[str, list[int]], busy: int, is_only_shown: bool) -> Grou
     done = "Would be removed" if is_only_shown else "Removed"
     lines.append(Text(f"{done}: {total:,.1f} MiB in {folders.RUNS}/." if rows else "Nothing to remove."))
     if busy:
-        lines.append(Text(f"{busy} runs were left alone: somebody is at work on them."))
+        runs, them = ("run was", "it") if busy == 1 else ("runs were", "them")
+        lines.append(Text(f"{busy} {runs} left alone: somebody is at work on {them}."))
+    lines += [Text(f"left alone: {reason}") for reason in unusable]
     return Group(*lines)

@@ -63,6 +63,10 @@ def summary(backlog: Backlog) -> list[str]:
     lines = [f"MLflow at {shown_uri()} holds all there is of {num_runs} run{'s' * (num_runs != 1)}."]
     if backlog.training:
         lines.append(f"{backlog.training} of them {'is' if backlog.training == 1 else 'are'} not over yet.")
+    if backlog.unbegun:
+        lines.append(
+            f"{backlog.unbegun} {'has' if backlog.unbegun == 1 else 'have'} not begun: there is nothing of it."
+        )
     if backlog.missed:
         lines.append(f"{len(backlog.missed)} could not be delivered:")
         lines += [f"  {what}: {why}" for what, why in backlog.missed[:MAX_NAMED]]

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from segcore.errors import UserError
 from segcore.leases import LEASE_SECONDS
 from segcore.tracking.delivery import Delivery, deliver, is_delivered
+from segcore.tracking.folder import DAMAGE, is_begun
 from segcore.tracking.lease import DeliveredElsewhere
 from segcore.tracking.noted import read_noted, with_newest_definitions
 from segcore.tracking.store import first_line, is_unanswered, tracking_client
@@ -31,13 +32,14 @@ NO_EXPERIMENT = "the folder names no experiment: only `python runner.py` of its 
 class Backlog:
     """What there is to deliver, and what became of it.
 
-    whole: runs that MLflow has all of; training: those that are not over, of which it has what there is; missed: what
-    was not delivered, and why.
+    whole: runs that MLflow has all of; training: those that are not over, of which it has what there is; unbegun:
+    those of which there is nothing yet; missed: what was not delivered, and why.
     """
 
     deliveries: list[Delivery]
     whole: int = 0
     training: int = 0
+    unbegun: int = 0
     missed: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -49,16 +51,23 @@ def find_folders(paths: Sequence[Path]) -> list[Path]:
     if not paths and not RUNS.is_dir():
         raise UserError(f"{RUNS.absolute()}: there are no runs here; go to the folder in which they were trained")
     for path in paths:
-        if not (path / "run.json").is_file():
+        if not _is_file(path / "run.json"):
             raise UserError(f"{path}: is no run's folder, which has a run.json in it; they are {RUNS}/FINGERPRINT")
     found = paths or [file.parent for pattern in ("*", f"{REPLACED}/*") for file in RUNS.glob(f"{pattern}/run.json")]
     return sorted(dict.fromkeys(found), key=lambda path: (_created(path), path.name))
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, say
+        return False
+
+
 def _created(folder: Path) -> float:
     try:
         return float(json.loads((folder / "run.json").read_text(encoding="utf-8"))["created"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *DAMAGE):
         return 0.0  # its delivery will say what is wrong with it
 
 
@@ -66,7 +75,11 @@ def read_backlog(folders: Iterable[Path]) -> Backlog:
     """All deliveries of these folders, in their order; what cannot be delivered from here is missed already."""
     backlog = Backlog([])
     for folder in folders:
-        noted = read_noted(folder)
+        try:
+            noted = read_noted(folder)
+        except OSError as error:
+            backlog.missed.append((str(folder), first_line(error)))
+            continue
         backlog.deliveries += noted.deliveries
         backlog.missed += [(f"{folder} to {name}", RUNNER_ONLY) for name in noted.names_only]
         if not noted.deliveries and not noted.names_only:
@@ -84,7 +97,7 @@ def clear(backlog: Backlog, client: MlflowClient, advance: Callable[[str], None]
     for position, delivery in enumerate(backlog.deliveries):
         advance(name_of(delivery))
         try:
-            _note(backlog, _deliver_patiently(delivery, client))
+            _note(backlog, delivery, _deliver_patiently(delivery, client))
         except DeliveredElsewhere:
             elsewhere.append(delivery)
         except Exception as error:
@@ -114,7 +127,7 @@ def _wait_for(elsewhere: list[Delivery], backlog: Backlog, client: MlflowClient)
         time.sleep(0.5)
         for delivery in list(elsewhere):
             try:
-                _note(backlog, deliver(delivery, client))
+                _note(backlog, delivery, deliver(delivery, client))
             except DeliveredElsewhere:
                 continue
             except Exception as error:
@@ -123,9 +136,13 @@ def _wait_for(elsewhere: list[Delivery], backlog: Backlog, client: MlflowClient)
     backlog.missed += [(name_of(delivery), "another process is still delivering it") for delivery in elsewhere]
 
 
-def _note(backlog: Backlog, is_whole: bool) -> None:
-    backlog.whole += is_whole
-    backlog.training += not is_whole
+def _note(backlog: Backlog, delivery: Delivery, is_whole: bool) -> None:
+    if is_whole:
+        backlog.whole += 1
+    elif is_begun(delivery.folder):
+        backlog.training += 1
+    else:
+        backlog.unbegun += 1
 
 
 def holds_all_of(folder: Path) -> bool:

@@ -32,6 +32,10 @@ FINAL_STATUS = {
     "lost": "KILLED",  # its process vanished without a word: killed, or its machine died
     "missing": "KILLED",
 }
+# What reading a damaged file may end in.
+DAMAGE = (ValueError, KeyError, TypeError, OverflowError, RecursionError, yaml.YAMLError)
+# Unix seconds, in the year 2286: later ones are damage.
+LATEST = 1e10
 # Of these the end of the log is shown: it may say more than the reason.
 WITH_LOG_TAIL = ("failed", "diverged", "lost")
 
@@ -79,11 +83,11 @@ def read_run(folder: Path) -> RunFiles | None:
     """
     try:
         return _read_run(folder)
-    except (ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
+    except DAMAGE as error:
         said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise UserError(
             f"{folder}: its files are damaged ({said}); the command of its ablation with --rerun --only ARM "
-            "trains it anew"
+            "--seeds SEED trains it anew"
         ) from None
 
 
@@ -91,8 +95,10 @@ def _read_run(folder: Path) -> RunFiles | None:
     run = _read_json(folder / "run.json")
     # The state before the rest: the worker writes it last, so with a final state all other files are complete.
     state = _read_json(folder / "state.json")
-    if not state or not run:
+    if not is_begun(folder):
         return None
+    if state["state"] not in (*FINAL_STATUS, "running"):
+        raise ValueError("state.json has a state that is none")
     results = _read_json(folder / "results.json")
     attempt = str(run["attempt"])
     if not ATTEMPT.match(attempt):  # it is searched for, and may hold nothing that a search would read as more
@@ -103,18 +109,23 @@ def _read_run(folder: Path) -> RunFiles | None:
         request=dict(run.get("request") or {}),
         state=str(state["state"]),
         reason=state.get("reason"),
-        started=float(state.get("started") or run["created"]),
-        ended=float(state.get("ended") or state.get("started") or run["created"]),
-        settings=yaml.safe_load(_read_text(folder / "settings.yaml")) or {},
+        started=_seconds(state.get("started") or run["created"]),
+        ended=_seconds(state.get("ended") or state.get("started") or run["created"]),
+        settings=yaml.safe_load(_read_text(folder / "settings.yaml") or "") or {},
         environment=_read_json(folder / "environment.json"),
         data=_read_json(folder / "data.json"),
         epochs=_read_records(folder / "epochs.jsonl", "epoch"),
         system=_read_records(folder / "system.jsonl", "step"),
-        results=Record(0, float(results["time"]), dict(results["metrics"])) if results else None,
+        results=Record(0, _seconds(results["time"]), dict(results["metrics"])) if results else None,
         log_bytes=(_stamp(folder / "log.txt") or (0, 0))[1],
         log_tail=read_tail(folder / "log.txt") if state["state"] in WITH_LOG_TAIL else "",
     )
-    return files if is_attempt(folder, files.attempt) and (folder / "state.json").exists() else None
+    return files if is_attempt(folder, files.attempt) and is_begun(folder) else None
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether there is an attempt that a worker has begun; before that there is nothing to deliver."""
+    return (folder / "run.json").exists() and (folder / "state.json").exists()
 
 
 def may_go_on(folder: Path) -> bool:
@@ -128,15 +139,27 @@ def is_attempt(folder: Path, attempt: str) -> bool:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is no file.  Raises ValueError where it holds none."""
     text = _read_text(file)
-    return dict(json.loads(text)) if text else {}
+    content = {} if text is None else json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} holds no object")
+    return content
 
 
-def _read_text(file: Path) -> str:
+def _read_text(file: Path) -> str | None:
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return ""
+        return None
+
+
+def _seconds(value: Any) -> float:
+    """Unix seconds.  Raises ValueError for a moment that is none."""
+    seconds = float(value)
+    if not 0 <= seconds < LATEST:
+        raise ValueError(f"{seconds} is no time")
+    return seconds
 
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
@@ -153,7 +176,7 @@ def read_lines(file: Path) -> Iterator[dict[str, Any]]:
         for begin in (found.start() for found in re.finditer(r"\{", line)):
             try:
                 entry = json.loads(line[begin:])
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             yield entry
             break
@@ -167,8 +190,8 @@ def _read_records(file: Path, step_key: str) -> tuple[Record, ...]:
     records: dict[int, Record] = {}
     for entry in read_lines(file):
         try:
-            record = Record(int(entry[step_key]), float(entry["time"]), dict(entry["metrics"]))
-        except (ValueError, KeyError, TypeError):
+            record = Record(int(entry[step_key]), _seconds(entry["time"]), dict(entry["metrics"]))
+        except DAMAGE:
             continue
         records.setdefault(record.step, record)
     return tuple(records[step] for step in sorted(records))

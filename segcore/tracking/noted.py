@@ -3,6 +3,7 @@
 So a run can be delivered without the ablation's file, by anybody who has the folder.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,9 +60,11 @@ def _read_delivery(folder: Path, line: Mapping[str, Any]) -> Delivery | None:
         experiment = ExperimentInfo(
             str(line["name"]), str(line["description"]), str(line["definition"]), float(line["noted"])
         )
+        if not math.isfinite(experiment.noted):
+            return None
         texts = (str(line[key]) for key in ("factor", "fingerprint", "plan"))
         return Delivery(folder, experiment, str(line["arm"]), int(line["seed"]), *texts)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
 
 

@@ -55,7 +55,7 @@ def test_a_run_that_somebody_is_at_work_on_is_left_alone(runs):
     save_state(folder.states, {"epoch": 1})
     folder.set_state("finished")
     claim = Claims().take(folder)
-    assert "1 runs were left alone" in said(prune(is_only_shown=False))
+    assert "1 run was left alone: somebody is at work on it" in said(prune(is_only_shown=False))
     assert folder.states.exists()
     claim.release()
 
@@ -90,3 +90,38 @@ def test_an_attempt_that_says_not_what_it_belongs_to_stays(runs, monkeypatch, tm
     folder = start_attempt(runs[0], "float32")
     folder.set_state("failed")
     assert not pruning.Holdings().has(folder)
+
+
+def test_an_attempt_that_no_worker_began_goes_whatever_mlflow_says(runs, monkeypatch):
+    start_attempt(runs[0], "float32")
+    earlier = set_aside(folders.folder_of(runs[0]))
+    start_attempt(runs[0], "float32").set_state("finished")
+    monkeypatch.setattr(pruning.Holdings, "has", lambda self, attempt: False)
+    prune(is_only_shown=False)
+    assert not earlier.path.exists()
+
+
+def test_a_link_is_removed_and_what_it_leads_to_stays(runs, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_bytes(bytes(2**20))
+    folder = start_attempt(runs[0], "float32")
+    folder.set_state("interrupted")
+    link = folder.path / "x.part"
+    link.symlink_to(elsewhere)
+    assert "Removed: 0.0 MiB" in said(prune(is_only_shown=False))
+    assert not link.is_symlink()
+    assert (elsewhere / "file").exists()
+
+
+def test_a_folder_that_cannot_be_used_is_told_and_the_others_are_cleared(runs):
+    for run in runs[:2]:
+        folder = start_attempt(run, "float32")
+        save_state(folder.states, {"epoch": 1})
+        folder.set_state("finished")
+    first = min((folders.folder_of(run) for run in runs[:2]), key=lambda folder: folder.path)
+    (first.path / "lock").unlink(missing_ok=True)
+    (first.path / "lock").mkdir()
+    shown = said(prune(is_only_shown=False))
+    assert "left alone: " in shown
+    assert sorted(folders.folder_of(run).states.exists() for run in runs[:2]) == [False, True]

@@ -1,4 +1,4 @@
-"""Damaged folders of runs through what `--list`, `--dry-run` and the closing tables read of them."""
+"""Damaged folders of runs through `--list`, `--dry-run`, the closing tables, `--deliver` and `--prune`."""
 
 import io
 import json
@@ -17,10 +17,14 @@ from analysis.verdicts import judge
 from segcore.errors import UserError
 from segcore.execution import folder as folders
 from segcore.execution.attempts import set_aside
-from segcore.execution.planning import Lookup, make_plans
+from segcore.execution.planning import Lookup, describe_experiment, make_plans
+from segcore.execution.pruning import prune
 from segcore.execution.request import Request
 from segcore.execution.standing import standing_digest
 from segcore.execution.terminal import results_tables
+from segcore.plan import Plan, Run
+from segcore.tracking import Delivery, note_of
+from segcore.tracking.__main__ import deliver_all
 from tests.faults.damage import damaged, tell, within
 
 FILES = ("state.json", "run.json", "epochs.jsonl", "settings.yaml", "results.json", "environment.json", "data.json")
@@ -29,15 +33,22 @@ WRONG = (
     *("", "null", "5", "[]", "{}", '"x"', "[" * 100_000, '{"state": 5}', '{"state": "other"}', '{"state": "finished"}'),
     *('{"metrics": 5}', '{"metrics": {"test/dice_per_image": "x"}}', '{"metrics": {"train_seconds": null}}'),
     *('{"name": 5}', '{"name": {}}', '{"created": "x"}', '{"sizes": {"train": 0, "validation": 0, "test": 0}}'),
+    *(
+        '{"created": Infinity, "attempt": "x"}',
+        '{"state": "finished", "ended": Infinity}',
+        '{"created": ' + "9" * 400 + "}",
+    ),
+    *('{"state": "finished", "started": -1e300}', '{"name": "small", "seed": Infinity}', '{"x": ' + "[" * 100_000),
     *("NaN", '{"metrics": {"test/dice_per_image": NaN}}', "\0", "seed: 99999999999999999999", "a: [", "!!python/x y"),
 )
 
 
 @pytest.fixture
-def request_of_runs(write_ablation, finish, monkeypatch, tmp_path):
+def request_of_runs(write_ablation, finish, monkeypatch, tmp_path, empty_database):
     """A request for the small ablation, with four finished runs, one of them twice."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(empty_database, tmp_path)
     data = {"format": "synthetic", "synthetic_images": 12, "image_size": 32, "cache_dir": str(tmp_path / "cache")}
     claim = {"claim": "c", "better": "large", "than": "small", "margin": 0.1}
     metrics = ("test/dice_per_image", "train_seconds", "val/loss")
@@ -48,10 +59,18 @@ def request_of_runs(write_ablation, finish, monkeypatch, tmp_path):
     request = Request([path])
     (plan,) = make_plans(request, Lookup(may_download=False))
     for number, run in enumerate(plan.runs):
-        finish(run, dice=0.8 + number / 100).note_experiment("small")
+        finish(run, dice=0.8 + number / 100).note_experiment("small", note(plan, run))
     set_aside(folders.folder_of(plan.runs[0]))
-    finish(plan.runs[0])
+    finish(plan.runs[0]).note_experiment("small", note(plan, plan.runs[0]))
     return request
+
+
+def note(plan: Plan, run: Run) -> dict[str, object]:
+    """What the runner notes of a run's delivery."""
+    info = describe_experiment(plan.ablation)
+    return note_of(
+        Delivery(folders.folder_of(run).path, info, run.arm, run.seed, "optimizer.lr", run.fingerprint, plan.plan)
+    )
 
 
 def wounds(runs: Path, number: int, seed: int) -> Iterator[str]:
@@ -94,6 +113,13 @@ def look_at_everything(request: Request, lookup: Lookup) -> str:
     return text.getvalue()
 
 
+def clear_up(text: io.StringIO) -> None:
+    """What other commands do with the runs: deliver them, and look for what nothing needs."""
+    console = Console(file=text, width=150)
+    assert deliver_all([], console) in (0, 1)
+    console.print(prune(is_only_shown=True))
+
+
 def fuzz(request: Request, number: int, seed: int) -> Counter[str]:
     counts: Counter[str] = Counter(cases=number)
     lookup = Lookup(may_download=False)
@@ -101,6 +127,7 @@ def fuzz(request: Request, number: int, seed: int) -> Counter[str]:
         try:
             with within(30, wound):
                 shown = look_at_everything(request, lookup)
+                clear_up(cleared := io.StringIO())
         except UserError as error:
             assert str(error).strip(), wound
             counts["refused"] += 1
@@ -109,7 +136,10 @@ def fuzz(request: Request, number: int, seed: int) -> Counter[str]:
         else:
             assert "large" in shown
             assert "small" in shown
+            assert "holds all there is of" in cleared.getvalue()
+            assert "Would be removed" in cleared.getvalue() or "Nothing to remove" in cleared.getvalue()
             counts["accepted"] += 1
+            counts["told as not delivered"] += "could not be delivered" in cleared.getvalue()
     return counts
 
 
