@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from segcore.errors import UserError
 from segcore.tracking.address import shown_uri
 from segcore.tracking.backlog import Backlog, clear, find_folders, read_backlog
-from segcore.tracking.store import prepare_store, tracking_client
+from segcore.tracking.store import first_line, prepare_store, tracking_client
 
 ALL_DELIVERED, SOME_MISSED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 # So many that were missed are named.
@@ -38,6 +38,9 @@ def main(
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         status = WRONG_REQUEST
+    except OSError as error:
+        print(f"error: {first_line(error)}; what was delivered stays", file=sys.stderr)
+        status = SOME_MISSED
     except KeyboardInterrupt:
         print("interrupted: what was delivered stays; the same command goes on from there", file=sys.stderr)
         status = INTERRUPTED

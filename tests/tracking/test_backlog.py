@@ -100,11 +100,60 @@ def test_what_cannot_be_delivered_is_named_with_its_reason(project: Path, client
         ([], "nothing to do; say: python -m segcore.tracking --deliver"),
         (["--deliver"], "there are no runs here; go to the folder in which they were trained"),
         (["--deliver", "elsewhere"], "elsewhere: is no run's folder, which has a run.json in it"),
+        (["--deliver", "x" * 300], "is no run's folder, which has a run.json in it"),
     ],
 )
 def test_a_wrong_request_is_an_error(arguments: list[str], says: str, project: Path) -> None:
     result = command(*arguments)
     assert (result.exit_code, result.stdout) == (2, "") and says in shown(result)
+
+
+def test_what_has_not_begun_is_not_counted_as_held(project: Path, client: MlflowClient) -> None:
+    _, second = write_runs(project, num_runs=2, num_epochs=1)
+    (second.path / "state.json").unlink()
+    result = command("--deliver")
+    assert result.exit_code == 0
+    assert "holds all there is of 1 run. 1 has not begun: there is nothing of it." in shown(result)
+    assert list(histories()) == ["0"]
+
+
+@pytest.mark.parametrize("state", ["", "{}", "[]", '{"state": "other"}', '{"state": "finished", "ended": Infinity}'])
+def test_a_damaged_end_is_told_and_not_counted_as_held(state: str, project: Path, client: MlflowClient) -> None:
+    _, damaged = write_runs(project, num_runs=2, num_epochs=1)
+    (damaged.path / "state.json").write_text(state)
+    result = command("--deliver")
+    assert result.exit_code == 1
+    assert "holds all there is of 1 run." in shown(result)
+    assert "lr_sweep/lr 1e-3, seed 1: runs/f1: its files are damaged (" in shown(result)
+    assert "--rerun --only ARM --seeds SEED trains it anew" in shown(result)
+
+
+@pytest.mark.parametrize("name", ["run.json", "experiments.jsonl"])
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"name": ' * 50_000, '{"created": 1e999, "noted": 1e999}', None])
+def test_one_damaged_folder_keeps_no_other_from_its_delivery(
+    name: str, content: str | None, project: Path, client: MlflowClient
+) -> None:
+    damaged, _ = write_runs(project, num_runs=2, num_epochs=1)
+    (damaged.path / name).unlink()
+    if content is None:
+        (damaged.path / name).mkdir()
+    else:
+        (damaged.path / name).write_text(content)
+    result = command("--deliver")
+    assert result.exit_code == 1
+    assert "holds all there is of 1 run." in shown(result) and "1 could not be delivered" in shown(result)
+    assert list(histories()) == ["1"]
+
+
+@pytest.mark.parametrize("uri", ["http://[bad", "sqlite://", "sqlite:///:memory:", "postgresql://u:hun[secret@host/db"])
+def test_an_address_that_is_none_is_an_error_that_does_not_show_it(
+    uri: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_runs(project, num_runs=1, num_epochs=1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    result = command("--deliver")
+    assert result.exit_code == 2 and "error: MLFLOW_TRACKING_URI is " in shown(result)
+    assert "bad" not in shown(result) and "secret" not in shown(result)
 
 
 @pytest.mark.parametrize("uri", ["http://me:secret@127.0.0.1:9", "./mlruns"])
