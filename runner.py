@@ -106,7 +106,7 @@ def in_words(act: Callable[[], int]) -> int:
         print(error, file=sys.stderr)
         return WRONG_REQUEST
     except OSError as error:
-        print(f"{error.filename or 'the system'}: {error.strerror}; what is finished is kept", file=sys.stderr)
+        print(f"{error.filename or 'the system'}: {error.strerror or error}; what is finished is kept", file=sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
         print(words_of_interruption(), file=sys.stderr)

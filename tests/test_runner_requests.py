@@ -42,6 +42,8 @@ def request_fails(tmp_path_factory, monkeypatch):
         (["loss", "--preset", "demo", "--only", "bce"], "did you mean BCE?"),
         (["loss", "--calibrate"], "--calibrate goes with --dry-run"),
         (["--dry-run"], "no ablation file is given"),
+        (["x" * 300], "there is no such file"),
+        ([LR_SWEEP, f"trainer.epochs={'9' * 300}"], "trainer.epochs"),
         ([LR_SWEEP], "data.root"),
         ([LR_SWEEP, "trainer.epochs=0"], "trainer.epochs = 0"),
         ([LR_SWEEP, "trainer.epoch=3"], "did you mean trainer.epochs"),

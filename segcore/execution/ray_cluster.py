@@ -153,9 +153,9 @@ def open_cluster(address: str | None, say: Callable[[str], None], may_start: boo
     the call, of this machine alone, or None where `may_start` is false.  Raises UserError.
     """
     ray = import_ray()
-    if address and address.startswith("ray://"):
+    if asked_address(address).startswith("ray://"):
         raise UserError(
-            f"--address {address}: runner.py has to run on a node of the cluster, since it reads runs/ as tasks do. "
+            f"{as_asked(address)}: runner.py has to run on a node of the cluster, since it reads runs/ as tasks do. "
             "Log in there, and say --address auto"
         )
     with own_signals_kept():
@@ -192,14 +192,15 @@ def connect(ray: ModuleType, address: str | None, say: Callable[[str], None] | N
         "logging_level": logging.ERROR,
         "runtime_env": {"env_vars": {"PYTHONPATH": worker_environment()["PYTHONPATH"]}},
     }
-    wanted = address or os.environ.get("RAY_ADDRESS") or "auto"
-    require_listener(wanted)
+    wanted = asked_address(address)
+    require_listener(wanted, as_asked(address))
     if wanted != "local":
         try:
             context = ray.init(address=wanted, **options)
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             if wanted != "auto" or address:
-                raise UserError(f"--address {wanted}: no Ray cluster answers there ({last_line(error)})") from None
+                said = last_line(error)
+                raise UserError(f"{as_asked(address)}: no Ray cluster answers there ({said})") from None
         else:
             return f"the cluster at {context.address_info['gcs_address']}"
     if say is None:
@@ -215,15 +216,26 @@ def connect(ray: ModuleType, address: str | None, say: Callable[[str], None] | N
     return "the one on this machine that was started for this call"
 
 
-def require_listener(address: str) -> None:
-    """Raise UserError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+def asked_address(address: str | None) -> str:
+    """The cluster that is asked for: by --address, or by RAY_ADDRESS; `auto` where it is by neither."""
+    return address or os.environ.get("RAY_ADDRESS") or "auto"
+
+
+def as_asked(address: str | None) -> str:
+    """How it was asked for."""
+    asked = asked_address(address)
+    return f"RAY_ADDRESS={asked}" if not address and os.environ.get("RAY_ADDRESS") else f"--address {asked}"
+
+
+def require_listener(address: str, asked: str) -> None:
+    """Raise UserError where nobody listens at HOST:PORT: Ray itself would try for minutes.  asked: how it was."""
     host, colon, port = address.rpartition(":")
     if not colon:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=LISTENER_SECONDS).close()
     except (OSError, ValueError) as error:
-        raise UserError(f"--address {address}: no Ray cluster answers there ({error})") from None
+        raise UserError(f"{asked}: no Ray cluster answers there ({error})") from None
 
 
 def find_nodes(ray: ModuleType) -> tuple[Node, ...]:

@@ -6,7 +6,7 @@ counts and no training is taken over from or into.
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,8 @@ from segcore.tracking import RecordedRun
 FIXED = ("data.format", "data.synthetic_images")
 # Long enough for the claim of a machine that is gone to expire.
 WAITING_SECONDS = LEASE_SECONDS + 15.0
+# What a training that was cut short has to be gone on with to be one training: else it begins anew.
+SHARED = ("git_commit", "git_diff", "packages", "processor", "device", "threads")
 ALLOWED = tuple(key for key in WITHOUT_EFFECT if key not in FIXED)
 
 
@@ -200,6 +202,7 @@ def require_same_data(reproduction: Reproduction) -> None:
 def train(reproduction: Reproduction, console: Console, nursery: Nursery | None, retries: int = 0) -> RunFolder:
     """Train it as any run is trained, in the folder that is returned; one that was cut short goes on.
 
+    Where code, packages or machine are others by now, it begins anew: what is compared is one training.
     retries: how often it is tried again without having got further.  Raises UserError where another process has it.
     """
     make_runs_folder()
@@ -211,7 +214,7 @@ def train(reproduction: Reproduction, console: Console, nursery: Nursery | None,
     for notice in notices([run], jobs=1):
         say(notice)
     # Waited for here: the launcher lets no signal through while it claims.
-    claims = iter([claim_folder(run, WAITING_SECONDS)])
+    claims = iter([claim_folder(run, WAITING_SECONDS, reproduction.now.environment)])
     with Display(console, num_runs=1, epochs_to_do=run.config.trainer.epochs) as display:
         launcher = LocalLauncher(
             1, lambda run: next(claims, None) or claim_again(run), Devices(1, say), nursery, retries
@@ -220,17 +223,20 @@ def train(reproduction: Reproduction, console: Console, nursery: Nursery | None,
     return folder_of(run)
 
 
-def claim_folder(run: Run, seconds: float = 0.0) -> Claim:
+def claim_folder(run: Run, seconds: float = 0.0, environment: Mapping[str, Any] | None = None) -> Claim:
     """Claim the reproduction's folder and make it ready.  Raises UserError where another process has it.
 
-    seconds: how long a claim whose owner may be dead is waited for.
+    seconds: how long a claim whose owner may be dead is waited for.  environment: of now, where an earlier call may
+    have begun it.
     """
     folder = folder_of(run)
     claim = wait_for_claim(folder, seconds)
     if claim is None:
         raise UserError(f"{folder.path}: another call is reproducing this run; wait for it")
     precision = run.config.trainer.precision
-    if can_continue(folder):
+    before = folder.read("environment")
+    is_of_now = environment is None or all(before[key] == environment.get(key) for key in SHARED if key in before)
+    if can_continue(folder) and is_of_now:
         continue_attempt(run, precision)
     else:
         set_aside(folder)

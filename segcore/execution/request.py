@@ -1,7 +1,7 @@
 """What the command line asks for, understood without torch or MLflow."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -62,8 +62,8 @@ def make_request(
     if address is not None and launcher != Launcher.ray:
         raise UserError(f"--address {address}: names a Ray cluster, so it goes with --launcher ray")
     jobs = jobs or (0 if launcher == Launcher.ray else 1)
-    files = [find_file(argument) for argument in arguments if "=" not in argument or Path(argument).is_file()]
-    overrides = [argument for argument in arguments if "=" in argument and not Path(argument).is_file()]
+    files = [find_file(argument) for argument in arguments if "=" not in argument or is_file(Path(argument))]
+    overrides = [argument for argument in arguments if "=" in argument and not is_file(Path(argument))]
     try:
         numbers = None if seeds is None else [int(seed) for seed in seeds.split(",")]
     except ValueError:
@@ -105,18 +105,26 @@ def require_nothing(request: Request, has_others: bool) -> None:
         raise UserError("--prune takes no file and no option but --dry-run: it looks through all of runs/")
 
 
+def is_file(path: Path, ask: Callable[[Path], bool] = Path.is_file) -> bool:
+    """Whether a path is a file's, or what else is asked; of one that no file can have, such as a too long name, no."""
+    try:
+        return ask(path)
+    except OSError:
+        return False
+
+
 def find_file(argument: str) -> Path:
     """The ablation file that an argument of the command line means: a path, or the bare name of one in `experiments/`.
 
     Raises UserError where there is no such file.
     """
     path = Path(argument)
-    if path.is_file():
+    if is_file(path):
         return path
     names = {file.stem: relative(file) for file in EXPERIMENTS.glob("*.yaml")}
     if argument in names:
         return names[argument]
-    if path.is_dir():
+    if is_file(path, Path.is_dir):
         raise UserError(f"{argument}: is a folder, and not an ablation file")
     if SETTING.fullmatch(argument):
         raise UserError(f"{argument}: there is no such file; a setting needs its value: {argument}=VALUE")

@@ -1,5 +1,6 @@
 """Bringing MLflow up to date with a run's folder, again and again, without saying anything twice."""
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -211,12 +212,16 @@ def _finish(client: MlflowClient, run: Run, delivery: Delivery, files: RunFiles,
         client.log_artifact(run_id, str(folder / BEST_WEIGHTS))
     # With its params and tags, which the model takes over.
     run = client.get_run(run_id)
+    if not is_attempt(folder, files.attempt):
+        return False
     # Before its end a run may still be at work on it.
     model_id = deliver_model(client, run, files.attempt, folder / "model") if files.state == "finished" else None
     _send(client, run, [results_of(files, model_id if origin is None else None)])
     _supersede(client, run, delivery, files.state)
     if not is_attempt(folder, files.attempt):
         return False
+    if model_id is not None:
+        shutil.rmtree(folder / "model", ignore_errors=True)  # after this it lives in MLflow
     client.set_tag(run_id, LOG_BYTES, str(files.log_bytes))
     client.set_terminated(run_id, FINAL_STATUS[files.state], milliseconds(files.ended))
     return True

@@ -1,7 +1,6 @@
 """The models of trainings in MLflow: logged once, and linked to the runs that share them."""
 
 import re
-import shutil
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -14,8 +13,7 @@ from segcore.tracking.runs import experiment_ids
 def deliver_model(client: MlflowClient, run: Run, attempt: str, folder: Path) -> str | None:
     """Logs the model of a training, or links the one that is logged already; returns its id.
 
-    Returns None where there is no model: the run failed before its first checkpoint.  Removes the folder, which after
-    that lives in MLflow.
+    Returns None where there is no model: the run failed before its first checkpoint.
     """
     found = client.search_logged_models(experiment_ids(client), f"tags.attempt = '{attempt}'")
     model = next(iter(found), None)
@@ -26,7 +24,6 @@ def deliver_model(client: MlflowClient, run: Run, attempt: str, folder: Path) ->
     linked = {output.model_id for output in run.outputs.model_outputs} if run.outputs else set()
     if model.model_id not in linked:
         client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
-    shutil.rmtree(folder, ignore_errors=True)
     return str(model.model_id)
 
 

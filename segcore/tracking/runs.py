@@ -95,7 +95,7 @@ def only_run_id(client: MlflowClient, run: str) -> str:
     if len(origins) == 1:
         return origins.pop()
     if not found and _is_report(client, run, names):
-        raise UserError(f"run {run} is an ablation's report, no training, so it has no weights; name one of its runs")
+        raise UserError(f"run {run} is an ablation's report, no training; name one of its runs")
     if not found:
         raise UserError(f"no run in MLflow ({shown_uri()}) has the id or the name {run!r}; `mlflow ui` lists them")
     listed = "\n".join(

@@ -294,3 +294,11 @@ def test_an_address_where_nobody_listens_is_refused_at_once():
         open_cluster("127.0.0.1:9", print),
     ):
         pass
+
+
+@pytest.mark.parametrize("uri", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_an_address_of_the_environment_is_named_as_such(uri, monkeypatch):
+    pytest.importorskip("ray", reason="needs Ray: pip install -r requirements-ray.txt")
+    monkeypatch.setenv("RAY_ADDRESS", uri)
+    with pytest.raises(UserError, match=f"^RAY_ADDRESS={uri}: "), open_cluster(None, print):
+        pass

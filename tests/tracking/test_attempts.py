@@ -99,6 +99,6 @@ def test_an_attempt_that_is_gone_is_no_run(make_folder: MakeFolder, monkeypatch:
     folder = attempt(make_folder, "f1", "finished", 0.0)
     read_text = folder_module._read_text
     run_file = folder.path / "run.json"
-    texts = iter([json.dumps({"attempt": "old", "created": 1.0}), ""])
+    texts = iter([json.dumps({"attempt": "old", "created": 1.0}), None])
     monkeypatch.setattr(folder_module, "_read_text", lambda file: next(texts) if file == run_file else read_text(file))
     assert read_run(folder.path) is None
