@@ -103,8 +103,8 @@ def make_client() -> Client:
     uri = tracking_uri()
     if not is_readable(uri):
         raise ResultsError(
-            "MLFLOW_TRACKING_URI is no address that can be read; a server's is like http://127.0.0.1:5000, and signs "
-            "in a password are written as %23 for #, %2F for /, %3F for ?, %40 for @, %5B for ["
+            "MLFLOW_TRACKING_URI is no address that can be read; a server's is like http://127.0.0.1:5000; in a "
+            "password, # is written as %23, / as %2F, ? as %3F, @ as %40, [ as %5B"
         )
     # MLflow would make an empty database there.
     if uri.startswith(SQLITE) and not Path(unquote(uri.removeprefix(SQLITE))).is_file():

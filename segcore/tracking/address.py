@@ -61,8 +61,8 @@ def require_address() -> None:
     if not is_readable(uri):
         raise UserError(
             "MLFLOW_TRACKING_URI is no address that can be read. A server's is like http://127.0.0.1:5000, a "
-            "database's like postgresql+psycopg://USER:PASSWORD@HOST/NAME; other signs than letters and digits are "
-            "written in a password as %23 for #, %2F for /, %3F for ?, %40 for @, %5B for [."
+            "database's like postgresql+psycopg://HOST/NAME, each with USER:PASSWORD@ before the host where it is "
+            "needed; in a password, # is written as %23, / as %2F, ? as %3F, @ as %40, [ as %5B."
         )
 
 
