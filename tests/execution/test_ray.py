@@ -285,20 +285,3 @@ def test_an_address_without_ray_is_refused():
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "it goes with --launcher ray" in done.stderr
-
-
-def test_an_address_where_nobody_listens_is_refused_at_once():
-    pytest.importorskip("ray", reason="needs Ray: pip install -r requirements-ray.txt")
-    with (
-        pytest.raises(UserError, match=r"--address 127\.0\.0\.1:9: no Ray cluster answers there"),
-        open_cluster("127.0.0.1:9", print),
-    ):
-        pass
-
-
-@pytest.mark.parametrize("uri", ["127.0.0.1:9", "ray://127.0.0.1:9"])
-def test_an_address_of_the_environment_is_named_as_such(uri, monkeypatch):
-    pytest.importorskip("ray", reason="needs Ray: pip install -r requirements-ray.txt")
-    monkeypatch.setenv("RAY_ADDRESS", uri)
-    with pytest.raises(UserError, match=f"^RAY_ADDRESS={uri}: "), open_cluster(None, print):
-        pass
