@@ -8,17 +8,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# What pytest and libraries set for themselves, once a process or while they work.
-THEIRS = ("PYTEST_", "RAY_", "KMP_", "MLFLOW_", "TORCHINDUCTOR_", "_MLFLOW_", "_TORCHINDUCTOR_")
-# MLflow's, and the tests' own.
-OURS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME")
+# What pytest and libraries change while they work.
+THEIRS = ("PYTEST_", "RAY_", "KMP_", "TORCHINDUCTOR_", "_TORCHINDUCTOR_", "MLFLOW_", "_MLFLOW_")
+# What only the suite or its tests can have added; other variables that are new are those of a library's first import.
+OURS = ("MLFLOW_TRACKING_URI", "SEGCORE_", "CUDA_VISIBLE_DEVICES", "OMP_", "MKL_", "GLIBC_TUNABLES", "PYTHONPATH")
 
 
 def process_state() -> dict[str, object]:
     """Handlers of signals, variables of the environment, limits, and the working folder, by name."""
     state: dict[str, object] = {f"the handler of {number.name}": signal.getsignal(number) for number in signal.Signals}
     for name, value in os.environ.items():
-        if name in OURS or not name.startswith(THEIRS):
+        if name == "MLFLOW_TRACKING_URI" or not name.startswith(THEIRS):
             state[f"the variable {name}"] = value
     state |= {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")}
     state["the working folder"] = Path.cwd()
@@ -27,7 +27,10 @@ def process_state() -> dict[str, object]:
 
 def find_changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
     """What differs, a line each."""
-    names = sorted(before.keys() | after.keys())
+    new = {
+        name for name in after.keys() - before.keys() if name.startswith(tuple(f"the variable {our}" for our in OURS))
+    }
+    names = sorted(before.keys() | new)
     pairs = {name: (before.get(name), after.get(name)) for name in names}
     return [f"{name} was {old} before and is {new} after" for name, (old, new) in pairs.items() if old != new]
 
