@@ -101,6 +101,7 @@ class Wish:
 def in_words(act: Callable[[], int]) -> int:
     """The exit status of what is done; what goes wrong, in words for people."""
     try:
+        take_signals()
         return act()
     except UserError as error:
         print(error, file=sys.stderr)
@@ -168,8 +169,10 @@ def left_at_once() -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def end(signum: int, frame: FrameType | None) -> None:
-        os.write(sys.stderr.fileno(), f"{words_of_interruption()}\n".encode())
-        os._exit(INTERRUPTED)
+        try:
+            os.write(sys.stderr.fileno(), f"{words_of_interruption()}\n".encode())
+        finally:  # also where nobody reads it any more
+            os._exit(INTERRUPTED)
 
     ours = [number for number, handler in handlers.items() if callable(handler)]
     for number in ours:
@@ -198,6 +201,16 @@ def after_rerun() -> str:
     return " (with --rerun again, all runs begin anew)" if "--rerun" in sys.argv else ""
 
 
+def take_signals() -> None:
+    """From now on Ctrl-C, SIGTERM and a terminal that is closed are interruptions; in a program of its own only."""
+    if __name__ != "__main__":
+        return
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+
+
 def interrupt(signum: int, frame: FrameType | None) -> None:
     """SIGTERM, or a terminal that is closed, ends a call as Ctrl-C does."""
     raise KeyboardInterrupt
@@ -219,10 +232,6 @@ def leave(end: SystemExit) -> NoReturn:
 
 if __name__ == "__main__":
     start_anew()
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGHUP, interrupt)
     try:
         app()
     except SystemExit as end:

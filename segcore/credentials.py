@@ -31,7 +31,7 @@ USER_OF_ADDRESS = re.compile(r"(?<=:/)(/?)[^\s/?#'\"<>\[]{0,300}@")
 SLASH_IN_PASSWORD = re.compile(r"(?<=:/)(/)[^\s:/?#'\"<>\[]{1,100}:(?!\d+/)[^\s?#'\"<>]{0,300}@")
 # Signatures and tokens behind an address's question mark.
 KEY_OF_ADDRESS = re.compile(
-    r"([?&;](?:[\w.-]*(?:token|signature|password|secret|credential|api[_-]?key|access[_-]?key)[\w.-]*|sig|pwd)=)"
+    r"([?&;](?:[\w.-]*(?:token|signature|passw(?:or)?d|secret|credential|api[_-]?key|access[_-]?key)[\w.-]*|sig|pwd|odbc_connect)=)"
     r"[^&\s'\"#]+",
     re.IGNORECASE,
 )
@@ -61,9 +61,24 @@ def without_credentials(text: str) -> str:
 
 
 def user_of(uri: str) -> str:
-    """User name and password of an address, whatever signs are in them: all up to its last @.  Empty for a file's."""
+    """User name and password of an address, whatever signs are in them; empty where it has none.
+
+    Of a server's, what stands before the last @ of its host; of one whose password hides the host, before the last @.
+    Of a database's, as SQLAlchemy reads it, with all that looks like another @ of the password.
+    """
     scheme, _, rest = uri.partition("://")
-    return "" if scheme.partition("+")[0].lower() in ("sqlite", "file") else rest.rpartition("@")[0]
+    scheme = scheme.partition("+")[0].lower()
+    if scheme in ("sqlite", "file"):
+        return ""
+    if scheme in ("http", "https"):
+        host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        is_host = "@" in host or re.fullmatch(r"[^:]*(?::\d*)?|\[.*\](?::\d*)?", host)
+        return (host if is_host else rest).rpartition("@")[0]
+    found = re.match(r"[^:/]*(?::[^@]*)?@", rest)
+    if found is None:
+        return ""
+    host = re.split(r"[/?]", rest[found.end() :], maxsplit=1)[0]
+    return rest[: found.end() + host.rfind("@")] if "@" in host else found[0][:-1]
 
 
 def with_server(command: str) -> str:

@@ -9,6 +9,9 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 DATABASE = "mlflow.db"
 SQLITE = "sqlite:///"
 SERVERS = ("http", "https")
@@ -20,7 +23,7 @@ SHORTEST_PASSWORD = 5
 USER = re.compile(r"(?<=:/)(/?)(?:[^\s/?#'\"<>\[]{0,300}|[^\s:/?#'\"<>\[]{1,100}:(?!\d+/)[^\s?#'\"<>]{0,300})@")
 # Behind its question mark.
 KEY = re.compile(
-    r"([?&;](?:[\w.-]*(?:token|signature|password|secret|credential|api[_-]?key|access[_-]?key)[\w.-]*|sig|pwd)=)"
+    r"([?&;](?:[\w.-]*(?:token|signature|passw(?:or)?d|secret|credential|api[_-]?key|access[_-]?key)[\w.-]*|sig|pwd|odbc_connect)=)"
     r"[^&\s'\"#]+",
     re.IGNORECASE,
 )
@@ -36,28 +39,56 @@ def scheme_of(uri: str) -> str:
     return (re.match(r"([A-Za-z][\w.-]*)(?:\+\w+)?:", uri) or ("", ""))[1].lower()
 
 
+def user_of(uri: str) -> str:
+    """User name and password of an address, whatever signs are in them; empty where it has none."""
+    rest = uri.partition("://")[2]
+    if scheme_of(uri) in ("sqlite", "file"):
+        return ""
+    if scheme_of(uri) in SERVERS:
+        host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        is_host = "@" in host or re.fullmatch(r"[^:]*(?::\d*)?|\[.*\](?::\d*)?", host)
+        return (host if is_host else rest).rpartition("@")[0]
+    # As SQLAlchemy reads it.
+    found = re.match(r"[^:/]*(?::[^@]*)?@", rest)
+    if found is None:
+        return ""
+    host = re.split(r"[/?]", rest[found.end() :], maxsplit=1)[0]
+    return rest[: found.end() + host.rfind("@")] if "@" in host else found[0][:-1]
+
+
 def is_readable(uri: str) -> bool:
     """Whether an address has the parts that it needs."""
     try:
         parts = urlsplit(uri)
+        if scheme_of(uri) in DATABASES:
+            make_url(uri)
+            return "@" not in user_of(uri)  # else what follows it would be taken for the host
         # The port is only looked at here, which fails where it is none.
         return scheme_of(uri) not in SERVERS or bool(parts.hostname and parts.port != 0)
-    except ValueError:  # whose text may show the password
+    except (ValueError, ArgumentError):  # whose texts may show the password
         return False
 
 
-def without_credentials(text: str) -> str:
-    """The text without user name and password of `tracking_uri()`, and of other addresses."""
-    uri = tracking_uri()
-    user = "" if scheme_of(uri) in ("sqlite", "file") else uri.partition("://")[2].rpartition("@")[0]
-    if user:
-        text = text.replace(f"{user}@", "")
-        password = user.partition(":")[2]
-        for secret in {password, unquote(password)}:
-            text = text.replace(secret, LEFT_OUT) if len(secret) >= SHORTEST_PASSWORD else text
+def without_users(text: str) -> str:
+    """The text with addresses that have neither a user's name and password nor a key."""
     return KEY.sub(rf"\1{LEFT_OUT}", USER.sub(r"\1", text))
 
 
 def shown_uri() -> str:
-    """`tracking_uri()` as messages show it."""
-    return without_credentials(tracking_uri())
+    """`tracking_uri()` as messages show it: without user name and password."""
+    uri = tracking_uri()
+    user = user_of(uri)
+    return without_users(uri.replace(f"{user}@", "", 1) if user else uri)
+
+
+def without_credentials(text: str) -> str:
+    """The text without user name and password of `tracking_uri()`, and of other addresses."""
+    user = user_of(tracking_uri())
+    if user:
+        text = text.replace(f"{user}@", "")
+        name, _, password = user.partition(":")
+        for secret in {password, unquote(password)}:
+            # One that is the name of something as well is no secret, and would be left out of half of the text.
+            if len(secret) >= SHORTEST_PASSWORD and secret != name and secret not in shown_uri():
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", LEFT_OUT, text)
+    return without_users(text)

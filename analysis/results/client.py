@@ -21,7 +21,7 @@ for _name, _value in {
 
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
-from sqlalchemy import NullPool, create_engine  # noqa: E402
+from mlflow.store.db.utils import create_sqlalchemy_engine  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 from analysis.results.address import (  # noqa: E402
@@ -95,7 +95,9 @@ def is_server(uri: str) -> bool:
 def ask_database(uri: str) -> None:
     """Raises what the driver raises: MLflow itself would try a database that is away for a hundred seconds."""
     if scheme_of(uri) in DATABASES:
-        create_engine(uri, poolclass=NullPool).connect().close()
+        engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
+        engine.connect().close()
+        engine.dispose()
 
 
 def make_client() -> Client:

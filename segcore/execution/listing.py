@@ -18,7 +18,9 @@ from segcore.execution.planning import Lookup, make_plans
 from segcore.execution.request import EXPERIMENTS, Request
 
 # States to be told of beside the finished ones.
-OTHERS = ("diverged", "failed", "lost", "interrupted", "running")
+OTHERS = {state: state for state in ("diverged", "failed", "lost", "interrupted", "running")} | {
+    "missing": "not possible"
+}
 
 
 @dataclass
@@ -85,5 +87,5 @@ def add_file(listing: Listing, file: Path, request: Request, seeds: Sequence[int
 def describe_states(states: Iterable[str]) -> str:
     """How many runs are finished; below that, a line each, how many came to another end or to none yet."""
     numbers = Counter(states)
-    others = [f"{numbers[state]} {state}" for state in OTHERS if numbers[state]]
+    others = [f"{numbers[state]} {words}" for state, words in OTHERS.items() if numbers[state]]
     return "\n".join([str(numbers["finished"]), *others])

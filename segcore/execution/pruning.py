@@ -84,8 +84,10 @@ def find_leftovers(folder: RunFolder, mlflow: "Holdings") -> Iterator[Leftover]:
 
 
 def is_empty(attempt: RunFolder) -> bool:
-    """Whether no worker came to begin an attempt: it has neither a state nor an epoch."""
-    return not any((attempt.path / name).exists() for name in ("state.json", "epochs.jsonl"))
+    """Whether no worker came to begin an attempt: there is nothing of one."""
+    files = (attempt.path / name for name in ("state.json", "training.json", "results.json", "epochs.jsonl"))
+    made = (path for place in (attempt.states, attempt.artifacts, attempt.model) for path in place.rglob("*"))
+    return not any(path.exists() for path in (*files, attempt.checkpoint, *made))
 
 
 class Holdings:

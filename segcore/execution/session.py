@@ -99,6 +99,7 @@ class Session:
         self.counted = [standing_runs(plan) for plan in self.plans]
         for warning in tracking.prepare_store(self.experiments):
             self.say(warning)
+            self.feeder.is_absence_told |= warning.startswith(tracking.AWAY)
         crowding = notices(self.to_do, self.request.jobs) if self.cluster is None else []
         earlier = notices_of_earlier(self.plans, self.to_do) if not self.request.rerun else []
         for notice in (*crowding, *earlier):

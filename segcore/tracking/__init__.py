@@ -30,7 +30,7 @@ from segcore.tracking.lease import LEASE, DeliveredElsewhere  # noqa: E402
 from segcore.tracking.noted import note_of  # noqa: E402
 from segcore.tracking.recorded import RecordedRun, read_recorded  # noqa: E402
 from segcore.tracking.runs import open_run  # noqa: E402
-from segcore.tracking.store import ExperimentInfo, first_line, prepare_store, tracking_client  # noqa: E402
+from segcore.tracking.store import AWAY, ExperimentInfo, first_line, prepare_store, tracking_client  # noqa: E402
 from segcore.tracking.summary import deliver_summary, is_summary_of  # noqa: E402
 from segcore.tracking.system import system_sampler  # noqa: E402
 
@@ -40,6 +40,7 @@ for _name in ("mlflow", "alembic", "urllib3.connectionpool"):
 
 __all__ = [
     "AFTER_INTERRUPT_SECONDS",
+    "AWAY",
     "CLOSE_SECONDS",
     "LEASE",
     "DeliveredElsewhere",

@@ -5,11 +5,16 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from segcore import credentials
 from segcore.errors import UserError
 
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
+# A shorter password is part of too many words to be looked for by itself.
+SHORTEST_PASSWORD = 5
 
 
 def tracking_uri() -> str:
@@ -27,7 +32,9 @@ def scheme_of(uri: str) -> str:
 
 def shown_uri() -> str:
     """`tracking_uri()` as messages show it: without user name and password."""
-    return without_credentials(tracking_uri())
+    uri = tracking_uri()
+    user = credentials.user_of(uri)
+    return credentials.without_credentials(uri.replace(f"{user}@", "", 1) if user else uri)
 
 
 def without_credentials(text: str) -> str:
@@ -35,11 +42,11 @@ def without_credentials(text: str) -> str:
     user = credentials.user_of(tracking_uri())
     if user:
         text = text.replace(f"{user}@", "")
-        password = user.partition(":")[2]
+        name, _, password = user.partition(":")
         for secret in {password, unquote(password)}:
-            # A shorter one is part of too many words.
-            if len(secret) >= 5:
-                text = text.replace(secret, credentials.LEFT_OUT)
+            # One that is the name of something as well is no secret, and would be left out of half of the text.
+            if len(secret) >= SHORTEST_PASSWORD and secret != name and secret not in shown_uri():
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", credentials.LEFT_OUT, text)
     return credentials.without_credentials(text)
 
 
@@ -53,7 +60,7 @@ def require_address() -> None:
             "use mlflow.db in the current folder, or set a database (sqlite:////absolute/path/mlflow.db) or a server "
             "(http://127.0.0.1:5000)."
         )
-    if scheme == "sqlite" and (not (path := uri.partition("://")[2].strip("/")) or path == ":memory:"):
+    if scheme == "sqlite" and uri.partition("?")[0].partition("://")[2].strip("/") in ("", ":memory:"):
         raise UserError(
             "MLFLOW_TRACKING_URI is a database in memory, which would be gone with this call. Unset it to use "
             "mlflow.db in the current folder, or name a file (sqlite:////absolute/path/mlflow.db)."
@@ -68,9 +75,13 @@ def require_address() -> None:
 
 def is_readable(uri: str) -> bool:
     """Whether an address has the parts that it needs."""
+    scheme = scheme_of(uri)
     try:
         parts = urlsplit(uri)
+        if scheme in DATABASES:
+            make_url(uri)
+            return "@" not in credentials.user_of(uri)  # else what follows it would be taken for the host
         # The port is only looked at here, which fails where it is none.
-        return scheme_of(uri) not in SERVERS or bool(parts.hostname and parts.port != 0)
-    except ValueError:  # whose text may show the password
+        return scheme not in SERVERS or bool(parts.hostname and parts.port != 0)
+    except (ValueError, ArgumentError):  # whose texts may show the password
         return False

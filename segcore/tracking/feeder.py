@@ -12,7 +12,7 @@ from segcore.tracking.address import shown_uri
 from segcore.tracking.delivery import Delivery, deliver
 from segcore.tracking.folder import may_go_on, version
 from segcore.tracking.lease import DeliveredElsewhere
-from segcore.tracking.store import first_line, is_unanswered, tracking_client
+from segcore.tracking.store import AWAY, first_line, is_unanswered, tracking_client
 
 COMMAND = "python -m segcore.tracking --deliver"
 # How long the end of a call waits for MLflow: at most; after Ctrl-C; where nobody answered the last time.
@@ -53,7 +53,8 @@ class Feeder(threading.Thread):
         super().__init__(name="MLflow feeder", daemon=True)
         self._client = client
         self._tell = tell
-        self._is_absence_told = False
+        # Whether the user knows that the server is away.
+        self.is_absence_told = False
         self._interval_seconds = interval_seconds
         self._closing = threading.Event()
         self._deadline = float("inf")
@@ -159,18 +160,14 @@ class Feeder(threading.Thread):
         return num_delivered > 0
 
     def _tell_of(self, *, is_away: bool) -> None:
-        """Tell once that the server is away, and that it is back; while the call ends, its last words do.
-
-        Of one that was away from the beginning the call has told.
-        """
-        if is_away == self._is_absence_told or self._closing.is_set():
+        """Tell once that the server is away, and that it is back; while the call ends, its last words do."""
+        if is_away == self.is_absence_told or self._closing.is_set():
             return
-        self._is_absence_told = is_away
-        if is_away and not self._has_answered:
-            return
-        with contextlib.suppress(OSError):  # nobody reads any more
+        self.is_absence_told = is_away
+        # Where nobody reads any more, the console ends its thread, which this one must not.
+        with contextlib.suppress(Exception, SystemExit):
             if is_away:
-                self._tell(f"MLflow does not answer at {shown_uri()} for now. The runs go on, and wait for it.")
+                self._tell(f"{AWAY} {shown_uri()} for now. The runs go on, and wait for it.")
             else:
                 self._tell("MLflow answers again, and gets what has waited.")
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ FINAL_STATUS = {
 DAMAGE = (ValueError, KeyError, TypeError, OverflowError, RecursionError, yaml.YAMLError)
 # Unix seconds, in the year 2286: later ones are damage.
 LATEST = 1e10
+# So many beginnings are tried of a line in which torn pieces stand.
+MAX_PIECES = 1000
 # Of these the end of the log is shown: it may say more than the reason.
 WITH_LOG_TAIL = ("failed", "diverged", "lost")
 
@@ -95,7 +98,7 @@ def _read_run(folder: Path) -> RunFiles | None:
     run = _read_json(folder / "run.json")
     # The state before the rest: the worker writes it last, so with a final state all other files are complete.
     state = _read_json(folder / "state.json")
-    if not is_begun(folder):
+    if run is None or state is None:
         return None
     if state["state"] not in (*FINAL_STATUS, "running"):
         raise ValueError("state.json has a state that is none")
@@ -112,8 +115,8 @@ def _read_run(folder: Path) -> RunFiles | None:
         started=_seconds(state.get("started") or run["created"]),
         ended=_seconds(state.get("ended") or state.get("started") or run["created"]),
         settings=yaml.safe_load(_read_text(folder / "settings.yaml") or "") or {},
-        environment=_read_json(folder / "environment.json"),
-        data=_read_json(folder / "data.json"),
+        environment=_read_json(folder / "environment.json") or {},
+        data=_read_json(folder / "data.json") or {},
         epochs=_read_records(folder / "epochs.jsonl", "epoch"),
         system=_read_records(folder / "system.jsonl", "step"),
         results=Record(0, _seconds(results["time"]), dict(results["metrics"])) if results else None,
@@ -130,18 +133,20 @@ def is_begun(folder: Path) -> bool:
 
 def may_go_on(folder: Path) -> bool:
     """Whether a run that has ended is one that a later process can continue."""
-    return _read_json(folder / "state.json").get("state") not in ("finished", "diverged", "missing")
+    return (_read_json(folder / "state.json") or {}).get("state") not in ("finished", "diverged", "missing")
 
 
 def is_attempt(folder: Path, attempt: str) -> bool:
     """Whether the folder still holds this attempt, rather than that it was moved away, and the next one begun."""
-    return _read_json(folder / "run.json").get("attempt") == attempt
+    return (_read_json(folder / "run.json") or {}).get("attempt") == attempt
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    """The object in a file; empty where there is no file.  Raises ValueError where it holds none."""
+def _read_json(file: Path) -> dict[str, Any] | None:
+    """The object in a file; None where there is no file.  Raises ValueError where it holds none."""
     text = _read_text(file)
-    content = {} if text is None else json.loads(text)
+    if text is None:
+        return None
+    content = json.loads(text)
     if not isinstance(content, dict):
         raise ValueError(f"{file.name} holds no object")
     return content
@@ -173,7 +178,7 @@ def read_lines(file: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     for line in lines:
-        for begin in (found.start() for found in re.finditer(r"\{", line)):
+        for begin in (found.start() for found in islice(re.finditer(r"\{", line), MAX_PIECES)):
             try:
                 entry = json.loads(line[begin:])
             except (ValueError, RecursionError):

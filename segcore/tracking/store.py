@@ -13,7 +13,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import InvalidUrlException, MlflowException
-from sqlalchemy import NullPool, create_engine
+from mlflow.store.db.utils import create_sqlalchemy_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -31,6 +31,8 @@ from segcore.tracking.address import (
 )
 from segcore.tracking.view import VIEW_TAG, arms_link, arms_view, is_untouched
 
+# How a warning begins of a server that is away.
+AWAY = "MLflow does not answer at"
 # MLflow's own limit for the tags of an experiment.
 MAX_EXPERIMENT_TAG = 20_000
 # Leaves room for the link below it.
@@ -71,7 +73,9 @@ def tracking_client() -> MlflowClient:
     require_address()
     uri = tracking_uri()
     if scheme_of(uri) in DATABASES:
-        create_engine(uri, poolclass=NullPool).connect().close()
+        engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
+        engine.connect().close()
+        engine.dispose()
     return MlflowClient(uri)
 
 
@@ -112,7 +116,7 @@ def prepare_store(experiments: Sequence[ExperimentInfo] = (), *, must_answer: bo
     except Exception as error:
         if must_answer or not _is_away(error):
             raise unusable(error) from error
-        return [f"MLflow does not answer at {shown_uri()}: {first_line(error)}\nThe runs go on, and wait for it."]
+        return [f"{AWAY} {shown_uri()}: {first_line(error)}\nThe runs go on, and wait for it."]
     return [] if "MLFLOW_TRACKING_URI" in os.environ else _leftover_file_store(Path("mlruns"))
 
 

@@ -97,6 +97,10 @@ def test_an_attempt_that_no_worker_began_goes_whatever_mlflow_says(runs, monkeyp
     earlier = set_aside(folders.folder_of(runs[0]))
     start_attempt(runs[0], "float32").set_state("finished")
     monkeypatch.setattr(pruning.Holdings, "has", lambda self, attempt: False)
+    (earlier.path / "best.safetensors").touch()
+    prune(is_only_shown=False)
+    assert earlier.path.exists()
+    (earlier.path / "best.safetensors").unlink()
     prune(is_only_shown=False)
     assert not earlier.path.exists()
 

@@ -138,6 +138,7 @@ def test_a_server_that_goes_and_comes_back_is_told_of_once(
         for name in ("search_experiments", "log_batch", "get_run", "get_experiment_by_name"):
             patch.setattr(client, name, away)
         if not has_answered:
+            feeder.is_absence_told = True
             feeder.start()
         folder.epoch(2)
         wait_until(lambda: len(asked) > 4)
@@ -148,6 +149,23 @@ def test_a_server_that_goes_and_comes_back_is_told_of_once(
     if has_answered:
         assert told[0].startswith("MLflow does not answer at sqlite:///") and "wait for it" in told[0]
     assert len(told) == 1 + has_answered
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), ValueError("closed")])
+def test_a_console_that_nobody_reads_ends_no_delivery(
+    make_folder: Callable[[str], Any], client: MlflowClient, experiment: str, error: BaseException
+) -> None:
+    def tell(_: str) -> None:
+        raise error
+
+    folder = make_folder("f1")
+    folder.finish()
+    feeder = Feeder(client, interval_seconds=0.02, tell=tell)
+    feeder._tell_of(is_away=True)
+    feeder.watch(folder.delivery(experiment))
+    feeder.start()
+    assert feeder.close() == []
+    assert len(client.search_runs([experiment])) == 1
 
 
 def test_a_run_that_goes_on_while_its_loss_is_delivered_is_followed_on(
