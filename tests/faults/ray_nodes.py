@@ -60,12 +60,14 @@ def is_up(node: Any) -> bool:
 def two_nodes(**second: Any) -> Iterator[Nodes]:
     """The nodes until the context is left.  second: what the second one has, such as num_gpus."""
     # Ray sets a handler of SIGTERM and variables for this process.
-    with own_signals_kept(), mock.patch.dict(os.environ, RAY_USAGE_STATS_ENABLED="0"):
-        nodes = Nodes(**second)
+    with mock.patch.dict(os.environ, RAY_USAGE_STATS_ENABLED="0"):
+        with own_signals_kept():
+            nodes = Nodes(**second)
         try:
             yield nodes
         finally:
-            nodes.close()
+            with own_signals_kept():
+                nodes.close()
 
 
 def stand(place: str) -> None:
