@@ -97,13 +97,12 @@ class Session:
         make_runs_folder()
         launcher = self.make_launcher()
         self.counted = [standing_runs(plan) for plan in self.plans]
-        for warning in tracking.prepare_store(self.experiments):
-            self.say(warning)
-            self.feeder.is_absence_told |= warning.startswith(tracking.AWAY)
+        warnings = tracking.prepare_store(self.experiments)
+        self.feeder.is_absence_told = any(warning.startswith(tracking.AWAY) for warning in warnings)
         crowding = notices(self.to_do, self.request.jobs) if self.cluster is None else []
         earlier = notices_of_earlier(self.plans, self.to_do) if not self.request.rerun else []
-        for notice in (*crowding, *earlier):
-            self.say(notice)
+        for message in (*warnings, *crowding, *earlier):
+            self.say(message)
         if self.request.rerun:
             self.ask_anew()
         self.feed(launcher)
