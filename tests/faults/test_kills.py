@@ -190,6 +190,6 @@ def test_a_sweep_with_a_kill_every_20_seconds_still_finishes(make_world):
                 kills += 1
         time.sleep(0.1)
     print(f"{kills} kills")
-    assert kills >= 6
+    assert kills >= 3  # of a fast machine, which is done in little more than a minute
     assert world.numbers() == peaceful.numbers()
     assert_whole(world, num_runs=6, epochs=12)
